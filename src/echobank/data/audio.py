@@ -1,0 +1,266 @@
+"""Reading audio: any format, rate and channel count to one channel of samples at the encoder's rate."""
+
+import hashlib
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from echobank.errors import AudioError
+from echobank.storage import sha256_file
+
+Float32 = NDArray[np.float32]
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
+RESAMPLER_QUALITY = "HQ"
+RESAMPLER = f"soxr {RESAMPLER_QUALITY}"  # its version stands among those of a run
+
+_IN_MEMORY_BYTES = 64 << 20
+_BLOCK_FRAMES = 1 << 20
+_RATES_HZ = (1_000, 768_000)
+_FLOOR_DBFS = -200.0
+_SILENT_SPAN = 2.0**-23  # one step of a 24-bit converter
+_FULL_SCALE = 32767 / 32768
+_CLIPPED_RUN = 3
+_DC_LEVEL = 0.05
+_SHORT_SECONDS = 0.175  # 16 frames of 25 ms every 10 ms: one BEATs patch
+_UNKNOWN_SIZE = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One channel of one recording.
+
+    Attributes:
+        samples: float32[T], nominally in [-1, 1]; a floating-point file may exceed it and is then flagged.
+        sample_rate: Rate of `samples`, Hz.
+        source_rate: Rate of the file, Hz.
+        channels: Number of channels in the file.
+        channel: The channel that was read, from 0.
+        seconds: Length.
+        sha256: Hash of the file's bytes.
+        peak_dbfs: Largest magnitude, dB of full scale, at least -200; before resampling.
+        rms_dbfs: Root mean square, dB of full scale, at least -200; before resampling.
+        flags: Among "silent" (constant), "clipped" (three samples in a row at full scale, or beyond it), "dc"
+            (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s).
+    """
+
+    samples: Float32
+    sample_rate: int
+    source_rate: int
+    channels: int
+    channel: int
+    seconds: float
+    sha256: str
+    peak_dbfs: float
+    rms_dbfs: float
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Window(Clip):
+    """A stretch of a recording; level and flags are those of the stretch, after resampling.
+
+    Attributes:
+        start: Where it begins in the recording, seconds.
+    """
+
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """An open file: its rate in Hz, its number of channels, and float32 blocks of the channel asked for."""
+
+    rate: int
+    channels: int
+    blocks: Iterator[Float32]
+
+
+def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) -> Clip:
+    """Read one channel of a recording at `sample_rate`.
+
+    Args:
+        path: WAV, FLAC, OGG, Opus or MP3 of any rate from 1 kHz.
+        sample_rate: Rate wanted, Hz.
+        channel: Channel wanted, from 0; channels are never averaged.
+
+    Raises:
+        AudioError: The file cannot be read, is not audio, is cut short, empty or not finite, or lacks the channel.
+    """
+    path = Path(path)
+    with _opened(path, channel) as (stream, sha256):
+        blocks = list(stream.blocks)
+        source = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    samples = source
+    if stream.rate != sample_rate:
+        samples = soxr.resample(source, stream.rate, sample_rate, quality=RESAMPLER_QUALITY)
+    if not len(samples):
+        raise AudioError("too short to use", value=f"{len(source)} samples", where=path)
+    peak, rms, flags = _quality(source, stream.rate)
+    seconds = len(source) / stream.rate
+    return Clip(samples, sample_rate, stream.rate, stream.channels, channel, seconds, sha256, peak, rms, flags)
+
+
+def read_windows(
+    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0
+) -> Iterator[Window]:
+    """Yield windows of a recording of any length in bounded memory.
+
+    Windows begin every `hop` seconds. When some of the end is left over, one more window ends with the
+    recording; a recording shorter than a window is one short window.
+
+    Args:
+        path: As `read_clip`.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        sample_rate: Rate wanted, Hz.
+        channel: Channel wanted, from 0.
+
+    Raises:
+        AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
+    """
+    path = Path(path)
+    size = round(seconds * sample_rate)
+    if size < 1 or round(hop * sample_rate) < 1:
+        raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
+    with _opened(path, channel) as (stream, sha256):
+        for begin, samples in _cut(_resampled(stream, sample_rate), size, hop * sample_rate):
+            peak, rms, flags = _quality(samples, sample_rate)
+            length = len(samples) / sample_rate
+            rates = (sample_rate, stream.rate, stream.channels, channel)
+            yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
+
+
+def _cut(blocks: Iterator[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
+    """Yield (first sample, float32[size]) every `hop` samples; see `read_windows` for the end."""
+    held = np.zeros(0, np.float32)
+    base = count = end = 0
+    for block in blocks:
+        held = np.concatenate((held, block))
+        while base + len(held) >= round(count * hop) + size:
+            begin = round(count * hop)
+            yield begin, held[begin - base : begin - base + size].copy()
+            count, end = count + 1, begin + size
+        drop = max(0, min(round(count * hop), base + len(held) - size) - base)
+        held, base = held[drop:], base + drop
+    total = base + len(held)
+    if end < total and round(count * hop) < total:
+        last = held[-size:].copy()
+        yield total - len(last), last
+
+
+def _resampled(stream: _Stream, sample_rate: int) -> Iterator[Float32]:
+    if stream.rate == sample_rate:
+        yield from stream.blocks
+        return
+    resampler = soxr.ResampleStream(stream.rate, sample_rate, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+    for block in stream.blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+@contextmanager
+def _opened(path: Path, channel: int) -> Iterator[tuple[_Stream, str]]:
+    """Open a recording; files of ordinary size are read from disk once, for the hash and the samples both."""
+    try:
+        if path.stat().st_size < _IN_MEMORY_BYTES:
+            content = path.read_bytes()
+            yield _stream(io.BytesIO(content), path, channel), hashlib.sha256(content).hexdigest()
+        else:
+            sha256 = sha256_file(path)
+            with path.open("rb") as handle:
+                yield _stream(handle, path, channel), sha256
+    except OSError as error:
+        raise AudioError(f"cannot be read ({error.strerror or error})", where=path) from error
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"not a recording that can be read ({error.error_string.rstrip('. ')})", where=path) from error
+
+
+def _stream(handle: BinaryIO, path: Path, channel: int) -> _Stream:
+    if not handle.read(1):
+        raise AudioError("the file is empty", where=path)
+    _refuse_short_wav(handle, path)
+    sound = soundfile.SoundFile(handle)
+    if not _RATES_HZ[0] <= sound.samplerate <= _RATES_HZ[1]:
+        raise AudioError("sample rate out of range", value=f"{sound.samplerate} Hz", where=path)
+    if not 0 <= channel < sound.channels:
+        raise AudioError(f"no channel {channel}, the recording has {sound.channels} (counted from 0)", where=path)
+    return _Stream(sound.samplerate, sound.channels, _decode(sound, path, channel))
+
+
+def _decode(sound: soundfile.SoundFile, path: Path, channel: int) -> Iterator[Float32]:
+    """Yield float32 blocks of one channel; 16-bit files are decoded as integers, which is twice as fast."""
+    kind = "int16" if sound.subtype == "PCM_16" else "float32"
+    done = 0
+    while len(block := sound.read(_BLOCK_FRAMES, dtype=kind, always_2d=True)):
+        samples = block[:, channel].astype(np.float32)
+        if kind == "int16":
+            samples *= np.float32(1 / 32768)
+        elif not np.isfinite(samples).all():
+            bad = done + int(np.flatnonzero(~np.isfinite(samples))[0])
+            raise AudioError("a sample is not a finite number", value=f"sample {bad}", where=path)
+        done += len(samples)
+        yield samples
+    if done < sound.frames:
+        raise AudioError(f"cut short: {sound.frames} samples promised, {done} found", where=path)
+    if not done:
+        raise AudioError("holds no samples", where=path)
+
+
+def _refuse_short_wav(handle: BinaryIO, path: Path) -> None:
+    """Refuse a WAV whose data chunk is larger than the file: libsndfile would shorten it without a word."""
+    length = handle.seek(0, io.SEEK_END)
+    handle.seek(0)
+    head = handle.read(12)
+    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+        position, large = 12, _UNKNOWN_SIZE
+        while len(chunk := handle.read(8)) == 8:
+            name, size = struct.unpack("<4sI", chunk)
+            position += 8
+            if name == b"ds64":  # EBU Tech 3306: RIFF size, then data size, 64 bits each
+                large = struct.unpack("<8xQ", handle.read(16))[0]
+            if name == b"data":
+                size = large if size == _UNKNOWN_SIZE else size
+                if size != _UNKNOWN_SIZE and size > length - position:
+                    found = length - position
+                    raise AudioError(f"cut short: {size} bytes of samples promised, {found} found", where=path)
+                break
+            position += size + size % 2
+            handle.seek(position)
+        else:
+            raise AudioError("cut short: a WAV header without samples", where=path)
+    handle.seek(0)
+
+
+def _quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]:
+    """Return peak and RMS in dB of full scale, and the quality flags; see `Clip`."""
+    low, high = float(samples.min()), float(samples.max())
+    peak = max(high, -low)
+    mean = float(samples.mean(dtype=np.float64))
+    power = float(np.dot(samples, samples)) / len(samples)
+    silent = high - low < _SILENT_SPAN
+    flags = {
+        "silent": silent,
+        "clipped": peak > 1.0 or (not silent and peak >= _FULL_SCALE and _has_run(np.abs(samples) >= _FULL_SCALE)),
+        "dc": abs(mean) > _DC_LEVEL or (not silent and mean**2 > power - mean**2),
+        "short": len(samples) < _SHORT_SECONDS * rate,
+    }
+    return _decibel(peak, 20.0), _decibel(power, 10.0), tuple(name for name, raised in flags.items() if raised)
+
+
+def _has_run(hot: NDArray[np.bool_]) -> bool:
+    """Tell whether three samples in a row are at full scale; a normalised recording touches it once."""
+    return bool(np.convolve(hot, np.ones(_CLIPPED_RUN, np.int64)).max() >= _CLIPPED_RUN)
+
+
+def _decibel(value: float, factor: float) -> float:
+    return max(_FLOOR_DBFS, factor * float(np.log10(value))) if value > 0 else _FLOOR_DBFS
