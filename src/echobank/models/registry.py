@@ -1,0 +1,149 @@
+"""Encoders by name or file. A kind of encoder is one line of `LOADERS`, imported when it is first asked for."""
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from echobank.errors import ConfigError, WeightsError
+from echobank.models.cards import CARDS, Card
+from echobank.models.encoder import Encoder
+from echobank.models.logmel import KALDI_128, SAMPLE_RATE
+from echobank.models.weights import fetch
+from echobank.progress import Progress, silent
+
+# kind -> "module:function", called as load(card or None, file or None, device, precision, compile) -> Encoder
+LOADERS = {
+    "beats": "echobank.models.beats_encoder:load",
+    "logmel_stats": "echobank.models.logmel_stats:load",
+    "onnx": "echobank.models.onnx_encoder:load",
+    "soundnet": "echobank.models.soundnet_weights:load",
+}
+# kind -> "module:function" where weights are not a plain download, called as obtain(card, cache, progress) -> Path
+SOURCES = {"soundnet": "echobank.models.soundnet_weights:obtain"}
+PRECISIONS = ("fp32", "bf16", "auto")
+
+__all__ = ["CARDS", "LOADERS", "Card", "find_card", "front_end_of", "load_encoder"]
+
+
+def find_card(name: str) -> Card:
+    """Return the card of a name or alias; case and separators do not matter.
+
+    Raises:
+        WeightsError: There is none; the nearest name is given.
+    """
+    known = {_plain(alias): card for card in CARDS.values() for alias in (card.name, *card.aliases)}
+    wanted = _plain(name)
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
+    hint = f"did you mean {_spelling(near[0])}?" if near else f"known are {', '.join(CARDS)}, or give a weights file"
+    raise WeightsError("unknown encoder", value=name, hint=hint)
+
+
+def load_encoder(
+    name_or_path: str | Path,
+    device: str = "cpu",
+    *,
+    precision: str = "fp32",
+    compile: bool = False,
+    weights: str | Path | None = None,
+    cache: str | Path | None = None,
+    progress: Progress = silent,
+    adapter: str | Path | None = None,
+) -> Encoder:
+    """Return an encoder, its weights loaded strictly.
+
+    Args:
+        name_or_path: A card's name (`beats_base`), a checkpoint file, or `<kind>:<file>` such as `onnx:model.onnx`.
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+        precision: "fp32", "bf16" (matrix products only), or "auto": bf16 where the processor has units for it.
+        compile: Whether torch compiles the model at first use.
+        weights: Weights file for a card, instead of the cached or downloaded one.
+        cache: Folder of downloaded weights; None is the user's cache folder.
+        progress: Shows how far a download is.
+        adapter: Low-rank updates that are added to the weights (`models.adapter`). Where `name_or_path` is one
+            itself, it finds its base by its card unless `weights` gives it.
+
+    Raises:
+        WeightsError: Unknown name, no such file, a wrong file, or one that can neither be found nor fetched; an
+            adapter of other weights, or for an encoder that takes none.
+        ConfigError: Unknown precision or device.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError("unknown precision", value=precision, hint=f"allowed: {', '.join(PRECISIONS)}")
+    if adapter is None and Path(name_or_path).is_file():
+        from echobank.models.adapter import is_adapter, load_adapter  # torch, which not every encoder needs
+
+        if is_adapter(name_or_path):
+            adapter = name_or_path
+            name_or_path = weights or load_adapter(adapter).card.base
+    kind, card, path = find_weights(name_or_path, weights, cache, progress)
+    if adapter is not None and kind != "beats":
+        raise WeightsError("only encoders of the BEATs architecture take an adapter", value=str(name_or_path))
+    options = {} if adapter is None else {"adapter": Path(adapter)}
+    encoder: Encoder = _imported(LOADERS[kind])(card, path, device, precision, compile, **options)
+    return encoder
+
+
+def find_weights(
+    name_or_path: str | Path,
+    weights: str | Path | None = None,
+    cache: str | Path | None = None,
+    progress: Progress = silent,
+) -> tuple[str, Card | None, Path | None]:
+    """Return kind, card and weights file of an encoder, the file fetched where need be; arguments as `load_encoder`.
+
+    Raises:
+        WeightsError: Unknown name, or a file that can neither be found nor fetched.
+    """
+    kind, card, path = _resolve(name_or_path)
+    if weights is not None:
+        path = Path(weights)
+    elif card is not None and card.file:
+        obtain = _imported(SOURCES[kind]) if kind in SOURCES else fetch
+        path = obtain(card, cache, progress)
+    return kind, card, path
+
+
+def front_end_of(name_or_path: str | Path) -> tuple[int, str]:
+    """Return sample rate in Hz and front end of an encoder without loading its weights.
+
+    Raises:
+        WeightsError: Unknown name.
+    """
+    kind, card, path = _resolve(name_or_path)
+    if kind == "onnx" and path is not None:
+        heard: tuple[int, str] = _imported("echobank.models.onnx_encoder:hears")(path)
+        return heard
+    return (card.sample_rate, card.front_end) if card else (SAMPLE_RATE, KALDI_128)
+
+
+def _imported(place: str) -> Any:
+    """Return the function that "module:function" names."""
+    module, _, function = place.partition(":")
+    return getattr(import_module(module), function)
+
+
+def _resolve(name_or_path: str | Path) -> tuple[str, Card | None, Path | None]:
+    """Return the kind, and the card or the file, of what the user asked for."""
+    text = str(name_or_path)
+    kind, colon, file = text.partition(":")
+    if colon and kind in LOADERS:
+        return kind, None, Path(file)
+    path = Path(text)
+    if isinstance(name_or_path, Path) or path.is_file() or path.parent != Path():
+        return path.suffix[1:] if path.suffix[1:] in LOADERS else "beats", None, path
+    card = find_card(text)
+    return card.kind, card, None
+
+
+def _plain(name: str) -> str:
+    plain = "".join(filter(str.isalnum, name.casefold()))
+    return plain.removesuffix("pt") if name.casefold().endswith(".pt") else plain
+
+
+def _spelling(plain: str) -> str:
+    names: Iterable[str] = (alias for card in CARDS.values() for alias in (*card.aliases, card.name))
+    return next(name for name in names if _plain(name) == plain)

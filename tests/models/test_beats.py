@@ -1,0 +1,246 @@
+"""BEATs against numbers made with the official code, and its properties."""
+
+import numpy as np
+import pytest
+import torch
+
+from echobank import load_encoder
+from echobank.errors import AudioError, ConfigError, WeightsError
+from echobank.models.beats import buckets
+from echobank.models.beats_encoder import LONGEST, BeatsEncoder
+from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes
+from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
+
+pytestmark = needs_reference
+TINY = ["tiny_ssl", "tiny_finetuned"]
+BASE = BeatsConfig()
+
+
+@pytest.fixture(scope="module")
+def rule():
+    state = {key: torch.from_numpy(value) for key, value in rule_weights(expected_shapes(BASE), 3).items()}
+    return Checkpoint(BASE, state, "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def base(rule):
+    return BeatsEncoder(rule, "base_rule")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_encoder(FOLDER / "tiny_ssl.pt")
+
+
+def official(name, wave, what="final"):
+    return arrays(f"{name}_expected")[f"{wave}/{what}"]
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("wave", WAVES)
+def test_tokens_of_every_layer_equal_the_official_ones(name, wave):
+    encoder = load_encoder(FOLDER / f"{name}.pt")
+    waveform, layers = arrays("waves")[wave], range(1, encoder.facts.layers + 1)
+    (last,) = encoder.tokens([waveform])
+    expected = official(name, wave)
+    assert last.shape == (len(expected) // 8, 8, expected.shape[1]) and last.dtype == np.float32
+    bound = 2e-4 if wave != "chirp_0p5s" else 2e-2  # a pure tone: bins that are rounding noise reach the tokens
+    np.testing.assert_allclose(last.reshape(expected.shape), expected, rtol=0, atol=bound)
+    grids = [found[0] for found in encoder.layers_from_logmel([encoder.logmel(waveform)], layers)]
+    means = np.stack([grid.mean(axis=(0, 1)) for grid in grids])
+    np.testing.assert_allclose(means, official(name, wave, "layers_mean"), rtol=0, atol=bound)
+    for layer, grid in zip(layers, grids, strict=True):
+        assert np.array_equal(encoder.tokens([waveform], layer=layer)[0], grid)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_model_equals_the_official_one_on_its_spectrograms(name):
+    encoder = load_encoder(FOLDER / f"{name}.pt")
+    raw = [arrays("fbank_expected")[f"{wave}/raw"] for wave in WAVES]
+    for wave, tokens in zip(WAVES, encoder.tokens_from_logmel(raw), strict=True):
+        expected = official(name, wave)
+        np.testing.assert_allclose(tokens.reshape(expected.shape), expected, rtol=0, atol=2e-5)
+
+
+def test_class_probabilities_of_a_fine_tuned_file():
+    encoder = load_encoder(FOLDER / "tiny_finetuned.pt")
+    waves = [wave for wave in WAVES if wave != "chirp_0p5s"]
+    for wave, found in zip(waves, encoder.probabilities([arrays("waves")[wave] for wave in waves]), strict=True):
+        np.testing.assert_allclose(found, official("tiny_finetuned", wave, "probs"), rtol=0, atol=1e-5)
+    with pytest.raises(WeightsError, match="tell no classes"):
+        load_encoder(FOLDER / "tiny_ssl.pt").probabilities([])
+
+
+def test_buckets_of_distances_as_the_official_code_has_them():
+    distance = [0, 1, 79, 80, 82, 90, 100, 300, 600, 799, 800, 5000]
+    ahead = [0, 161, 239, 240, 240, 244, 247, 285, 310, 319, 319, 319]
+    behind = [0, 1, 79, 80, 80, 84, 87, 125, 150, 159, 159, 159]
+    assert buckets(torch.tensor(distance), BASE).tolist() == ahead
+    assert buckets(-torch.tensor(distance), BASE).tolist() == behind
+
+
+@pytest.mark.parametrize("wave", ["noise_1s", "motor_10s"])
+def test_the_full_size_model_equals_the_official_one(base, wave):
+    assert sum(p.numel() for p in base.model.parameters()) > 90e6
+    logmel = base.logmel(arrays("waves")[wave])
+    grids = [found[0] for found in base.layers_from_logmel([logmel], range(1, 13))]
+    expected = official("base_rule", wave)
+    np.testing.assert_allclose(grids[-1].reshape(expected.shape), expected, rtol=0, atol=2e-4)
+    means = np.stack([grid.mean(axis=(0, 1)) for grid in grids])
+    np.testing.assert_allclose(means, official("base_rule", wave, "layers_mean"), rtol=0, atol=2e-4)
+
+
+def test_bfloat16_keeps_pooled_embeddings(base, rule):
+    waves = [arrays("waves")[wave] for wave in ("noise_1s", "odd_3p217s")]
+    exact = [grid.mean(axis=(0, 1)) for grid in base.tokens(waves)]
+    coarse = BeatsEncoder(rule, "base_rule", precision="bf16")
+    # rounding these random weights alone, all arithmetic in float32, gives 9e-6: most of it is carried back
+    for a, grid in zip(exact, coarse.tokens(waves), strict=True):
+        b = grid.mean(axis=(0, 1), dtype=np.float64)
+        assert 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 2e-6
+    assert coarse.facts.precision == "bf16"
+
+
+def test_any_mix_of_lengths_gives_what_each_clip_gives_alone(tiny):
+    rng = np.random.default_rng(0)
+    clips = [rng.standard_normal(n).astype(np.float32) * 0.1 for n in (16000, 48000, 16000, 2800, 17000, 48000)]
+    together = tiny.tokens(clips)
+    assert [len(grid) for grid in together] == [(1 + (len(c) - 400) // 160) // 16 for c in clips]
+    for clip, grid in zip(clips, together, strict=True):
+        np.testing.assert_allclose(grid, tiny.tokens([clip])[0], rtol=0, atol=1e-5)
+    assert tiny.tokens([]) == []
+
+
+@pytest.mark.parametrize("samples", [1, 399, 1600, 2799])
+def test_a_clip_shorter_than_a_patch_is_repeated(tiny, samples):
+    clip = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * 0.1
+    (grid,) = tiny.tokens([clip])
+    assert grid.shape == (1, 8, 96)
+    assert np.array_equal(grid, tiny.tokens([np.tile(clip, 3000)[:2800]])[0])
+
+
+def test_a_long_clip_keeps_every_patch_in_bounded_chunks(tiny):
+    clip = np.random.default_rng(0).standard_normal(16000 * 75).astype(np.float32) * 0.1
+    logmel = tiny.logmel(clip)
+    (grid,) = tiny.tokens([clip])
+    patches = len(logmel) // 16
+    pieces = -(-patches // LONGEST)
+    assert len(grid) == patches and pieces == 3
+    start, stop = (patches * i // pieces for i in (1, 2))
+    (middle,) = tiny.tokens_from_logmel([logmel[16 * start : 16 * stop]])
+    np.testing.assert_allclose(grid[start:stop], middle, rtol=0, atol=1e-5)
+
+
+def test_silence_is_finite(tiny):
+    assert np.isfinite(tiny.tokens([np.zeros(16000, np.float32)])[0]).all()
+
+
+@pytest.mark.parametrize("bad", [np.full(16000, np.nan), np.zeros(0), np.zeros((2, 16000))])
+def test_samples_that_cannot_be_heard_are_refused(tiny, bad):
+    with pytest.raises(AudioError):
+        tiny.tokens([bad.astype(np.float32)])
+
+
+@pytest.mark.parametrize("layer", [0, 4, -1])
+def test_a_layer_that_is_not_there_names_the_range(tiny, layer):
+    with pytest.raises(ConfigError, match="are 1 to 3"):
+        tiny.tokens([np.zeros(16000, np.float32)], layer=layer)
+
+
+@pytest.mark.parametrize("settings", [{"precision": "fp8"}, {"device": "gpu"}, {"device": "meta"}])
+def test_an_unknown_device_or_precision_is_named(settings):
+    with pytest.raises(ConfigError, match=str(next(iter(settings.values())))):
+        load_encoder(FOLDER / "tiny_ssl.pt", **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
+def test_compiled_tokens_are_those_of_the_plain_model(precision, bound):
+    waves = [arrays("waves")[wave] for wave in WAVES]
+    compiled = load_encoder(FOLDER / "tiny_ssl.pt", precision=precision, compile=True)
+    for found, expected in zip(compiled.tokens(waves), load_encoder(FOLDER / "tiny_ssl.pt").tokens(waves), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 5e-2)])
+def test_a_gpu_gives_the_numbers_of_the_cpu(precision, bound):
+    waves = [arrays("waves")[wave] for wave in WAVES]
+    gpu = load_encoder(FOLDER / "tiny_ssl.pt", device="cuda", precision=precision)
+    cpu = load_encoder(FOLDER / "tiny_ssl.pt")
+    for a, b in zip(gpu.tokens(waves), cpu.tokens(waves), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+def change(content, how):
+    model, cfg = content["model"], content["cfg"]
+    if how == "missing":
+        del model["encoder.layers.1.fc1.bias"]
+    elif how == "extra":
+        model["encoder.layers.9.fc1.bias"] = torch.zeros(1)
+    elif how == "shape":
+        model["layer_norm.weight"] = torch.zeros(3)
+    elif how == "nan":
+        model["layer_norm.weight"][0] = float("nan")
+    elif how == "tables":
+        model["encoder.layers.1.self_attn.relative_attention_bias.weight"] += 1
+    elif how == "activation":
+        cfg["activation_fn"] = "glu"
+    elif how == "size":
+        cfg["encoder_layers"] = 0
+    elif how == "no size":
+        del cfg["encoder_layers"]
+    elif how == "no cfg":
+        del content["cfg"]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "key encoder.layers.1.fc1.bias is missing"),
+        ("extra", "key encoder.layers.9.fc1.bias is unknown"),
+        ("shape", r"key layer_norm.weight has shape \(3,\), expected \(64,\)"),
+        ("nan", "layer_norm.weight holds values that are not finite"),
+        ("tables", "layers.1.self_attn.relative_attention_bias.weight differs"),
+        ("activation", "unknown activation: 'glu'"),
+        ("size", "cfg.encoder_layers must be a whole number above 0: 0"),
+        ("no size", "cfg.encoder_layers must be a whole number"),
+        ("no cfg", "holds no `cfg` and `model`"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_by_key(tmp_path, how, words):
+    content = change(torch.load(FOLDER / "tiny_ssl.pt", weights_only=True), how)
+    torch.save(content, tmp_path / "bad.pt")
+    with pytest.raises(WeightsError, match=words) as error:
+        load_encoder(tmp_path / "bad.pt")
+    assert "bad.pt" in str(error.value) and "\n" not in str(error.value)
+
+
+class Harmful:
+    """Something that a pickle would run when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("harmed", "w"))
+
+
+@pytest.mark.parametrize("content", ["html", "truncated", "empty", "pickle", "list"])
+def test_a_file_that_is_no_checkpoint_is_refused_and_nothing_runs(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "bad.pt"
+    whole = (FOLDER / "tiny_ssl.pt").read_bytes()
+    if content == "pickle":
+        torch.save({"cfg": Harmful(), "model": {}}, path)
+    elif content == "list":
+        torch.save([1, 2], path)
+    else:
+        path.write_bytes({"html": b"<!DOCTYPE html>", "truncated": whole[: len(whole) // 2], "empty": b""}[content])
+    with pytest.raises(WeightsError, match=r"bad\.pt: (not a checkpoint|this is a web page|the file holds no)"):
+        load_encoder(path)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(WeightsError, match="no such checkpoint file"):
+        load_encoder("./nowhere/BEATs.pt")
