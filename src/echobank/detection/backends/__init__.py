@@ -1,0 +1,77 @@
+"""Ways of scoring: one file and one line of `BACKENDS` each."""
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from echobank.detection.backends.base import Backend
+from echobank.detection.search import METRICS
+from echobank.errors import ConfigError
+
+# name: module:class
+BACKENDS: Mapping[str, str] = {
+    "knn": "knn:Knn",
+    "kmeans": "kmeans:Kmeans",
+    "coreset": "coreset:Coreset",
+    "ldn": "ldn:Ldn",
+    "varmin": "varmin:VarMin",
+    "domain_ld": "domain_ld:DomainLd",
+    "domain_z": "domain_z:DomainZ",
+    "domain_conformal": "domain_conformal:DomainConformal",
+    "mahalanobis": "mahalanobis:Mahalanobis",
+    "gmm": "gmm:Gmm",
+    "pca": "pca:Pca",
+    "min_fusion": "min_fusion:MinFusion",
+    "enlarged": "enlarged:Enlarged",
+}
+
+
+def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -> Backend:
+    """Return an unfitted back-end.
+
+    Args:
+        name: One of `BACKENDS`.
+        k: Neighbours whose distances are averaged.
+        metric: "cosine" or "euclidean".
+        params: Values of the other fields of the back-end's class.
+
+    Raises:
+        ConfigError: Unknown name, metric or parameter, or an impossible value.
+    """
+    if name not in BACKENDS:
+        raise ConfigError("unknown back-end", value=name, hint=_nearest(name, BACKENDS))
+    if metric not in METRICS:
+        raise ConfigError("unknown metric", value=metric, hint=_nearest(metric, METRICS))
+    if k < 1:
+        raise ConfigError("k must be 1 or more", value=k)
+    module, attribute = BACKENDS[name].split(":")
+    cls: Any = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    kinds = {field.name: get_type_hints(cls)[field.name] for field in dataclasses.fields(cls) if field.init}
+    allowed = {key: kind for key, kind in kinds.items() if key not in ("k", "metric")}
+    for key, value in params.items():
+        if key not in allowed:
+            raise ConfigError(f"back-end {name} has no such parameter", value=key, hint=_nearest(key, allowed))
+        expected = _expected(value, allowed[key])
+        if expected:
+            raise ConfigError(f"impossible value of {key} of back-end {name}", value=value, hint=f"allowed: {expected}")
+    backend: Backend = cls(k=k, metric=metric, **params)
+    return backend
+
+
+def _expected(value: object, kind: Any) -> str:
+    """Return what a parameter may be, empty when the value is that."""
+    if get_origin(kind) is Literal:
+        return "" if value in get_args(kind) else ", ".join(get_args(kind))
+    if kind is int:
+        return "" if type(value) is int and (value >= 0) else "a whole number, 0 or more"
+    if kind is float:
+        return "" if type(value) in (int, float) else "a number"
+    names = {bool: "true, false", str: "text"}
+    return "" if type(value) is kind else names[kind]
+
+
+def _nearest(name: str, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(allowed), n=1)
+    return f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed) or 'none'}"
