@@ -1,0 +1,150 @@
+"""Recordings as sources of features: the index and the log-mel cache first, the audio file where they have nothing."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from echobank.data.audio import Clip, read_clip
+from echobank.data.augment import Augmentation, generator
+from echobank.data.index import ClipFacts, ClipIndex, LogmelCache, facts_of
+from echobank.errors import AudioError
+from echobank.models.embedding import Source
+from echobank.models.encoder import Float32
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """Reads recordings for one encoder, through the caches that `preprocess` filled.
+
+    Attributes:
+        sample_rate: Rate in Hz that the encoder hears at.
+        channel: Channel that is read, from 0.
+        front_end: Function from waveform float32[T] to log-mel float32[F, M]; None passes waveforms on.
+        index: Facts of the clips that were read before.
+        logmels: Log-mel spectrograms of the clips that were read before; None keeps none.
+    """
+
+    sample_rate: int
+    channel: int
+    front_end: Callable[[Float32], Float32] | None
+    index: ClipIndex
+    logmels: LogmelCache | None
+
+    def load(self, path: Path) -> Clip:
+        """Read the audio of a recording.
+
+        Raises:
+            AudioError: It cannot be used.
+        """
+        return read_clip(path, sample_rate=self.sample_rate, channel=self.channel)
+
+    def check(self, path: Path) -> ClipFacts:
+        """Return the facts of a recording; read it and fill the caches unless they have it.
+
+        Raises:
+            AudioError: The recording cannot be used.
+        """
+        known = self._known(path)
+        if known and (self.logmels is None or self.logmels.has(known.sha256, self.channel)):
+            return known
+        return self._read(path)[0]
+
+    def features(self, path: Path) -> tuple[ClipFacts, Float32]:
+        """Return the facts of a recording and what the encoder takes: log-mel float32[F, M] or waveform float32[T].
+
+        Raises:
+            AudioError: The recording cannot be used.
+        """
+        known = self._known(path)
+        if known and self.logmels is not None:
+            cached = self.logmels.get(known.sha256, self.channel)
+            if cached is not None:
+                return known, cached
+        return self._read(path)
+
+    def source(self, path: Path, *, allow_silent: bool) -> Source:
+        """Return a recording as a source for the encoder.
+
+        Args:
+            path: The recording.
+            allow_silent: False refuses a silent clip: in a bank it would make silence normal.
+        """
+
+        def read() -> tuple[str, Float32]:
+            facts, features = self.features(path)
+            if "silent" in facts.flags and not allow_silent:
+                raise AudioError("silent, not used for training", where=path)
+            return self._identity(facts), features
+
+        known = self.index.find(path, self.channel)
+        usable = known and not known.error and (allow_silent or "silent" not in known.flags)
+        return Source(path.name, self._identity(known) if known and usable else "", read)
+
+    def augmented(self, path: Path, change: Augmentation, noises: "Noises", seed: int) -> Source:
+        """Return a changed copy of a recording that `check` accepted.
+
+        What it sounds like depends on its content, the change, the noise clips and the seed, on nothing else.
+        """
+        facts = self.check(path)
+        text = f"{self._identity(facts)} {change.label} {noises.sha256} {seed}"
+        identity = hashlib.sha256(text.encode()).hexdigest()
+
+        def read() -> tuple[str, Float32]:
+            rng = generator(seed, facts.sha256, change.label)
+            samples = change.apply(self.load(path).samples, self.sample_rate, noises.clips, rng)
+            return identity, self.front_end(samples) if self.front_end else samples
+
+        return Source(f"{path.name} ({change.label})", identity, read)
+
+    def _known(self, path: Path) -> ClipFacts | None:
+        known = self.index.find(path, self.channel)
+        if known and known.error:
+            raise AudioError(known.error)
+        return known
+
+    def _read(self, path: Path) -> tuple[ClipFacts, Float32]:
+        try:
+            clip = self.load(path)
+        except AudioError as error:
+            self.index.add(facts_of(path, self.channel, error=str(error)))
+            raise
+        features = self.front_end(clip.samples) if self.front_end else clip.samples
+        if self.logmels is not None and self.front_end:
+            self.logmels.put(clip.sha256, self.channel, features)
+        facts = facts_of(path, self.channel, clip=clip)
+        self.index.add(facts)
+        return facts, features
+
+    def _identity(self, facts: ClipFacts) -> str:
+        if self.channel == 0:
+            return facts.sha256
+        return hashlib.sha256(f"{facts.sha256} channel {self.channel}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Noises:
+    """The noise-only clips of a machine.
+
+    Attributes:
+        clips: float32[T] each, at the encoder's rate.
+        sha256: Hash of them all.
+    """
+
+    clips: tuple[Float32, ...]
+    sha256: str
+
+
+def load_noises(paths: Sequence[Path], reader: ClipReader) -> Noises:
+    """Return the noise-only clips that can be used, in the order of their names; silent ones are left out."""
+    clips: list[Float32] = []
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        try:
+            clip = reader.load(path)
+        except AudioError:
+            continue
+        if "silent" not in clip.flags:
+            clips.append(clip.samples)
+            digest.update(clip.sha256.encode())
+    return Noises(tuple(clips), digest.hexdigest())

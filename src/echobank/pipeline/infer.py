@@ -1,0 +1,108 @@
+"""Stage three: score every test clip against the bank of its machine and section, decide, and write the CSVs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from echobank.data.dcase import Recording
+from echobank.detection.bank import load_bank
+from echobank.detection.detector import FittedDetector, fit_detector
+from echobank.detection.provenance import require_same_maker
+from echobank.errors import InputError
+from echobank.evaluation.metrics import Evaluation, evaluate
+from echobank.evaluation.package import write_package
+from echobank.evaluation.submission import ScoredClip, write_domain_tables, write_machine
+from echobank.evaluation.tables import Key
+from echobank.evaluation.truth import load_truth
+from echobank.models.embedding import Skipped
+from echobank.pipeline.package import system_facts
+from echobank.pipeline.run import Run
+from echobank.pipeline.train import scoring_settings
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What was scored and written.
+
+    Attributes:
+        clips: Test clips scored, by machine.
+        files: Everything that was written.
+        skipped: Recordings that were left out.
+    """
+
+    clips: dict[str, int]
+    files: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def infer(run: Run) -> Inferred:
+    """Score the test clips of every machine.
+
+    Raises:
+        InputError: There are no test clips.
+        BankError: A bank is missing, damaged, or made by another encoder or pooling.
+        OutputError: A file cannot be written.
+    """
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    counts: dict[str, int] = {}
+    every: dict[Key, list[ScoredClip]] = {}
+    for machine in run.dataset.machines:
+        scored: list[ScoredClip] = []
+        for section in run.dataset.sections(machine):
+            recordings = list(run.dataset.select(machine, section, "test"))
+            if recordings:
+                clips, left_out = _score(run, machine, section, recordings)
+                skipped += left_out
+                if clips:
+                    files += write_machine(run.output, machine, section, clips)
+                    every[machine, section] = clips
+                    scored += clips
+        if scored:
+            counts[machine] = len(scored)
+            files += write_domain_tables(run.output, machine, scored)
+    if not counts and not skipped:
+        raise InputError("there are no test clips", where=run.root)
+    if every:
+        files += write_package(run.output, run.config.output.label, every, system_facts(run), _evaluation(every))
+    files.append(run.record("infer", {"clips": counts, "skipped": [item.reason for item in skipped]}))
+    return Inferred(counts, tuple(files), tuple(skipped))
+
+
+def load_detector(run: Run, machine: str, section: str) -> FittedDetector:
+    """Load a bank, check that this run's encoder and pooling made it, and fit the back-end on it.
+
+    Raises:
+        BankError: Missing, damaged, or made by something else.
+    """
+    path = run.bank_path(machine, section)
+    bank = load_bank(path)
+    require_same_maker(bank.made_by, run.made_by, path)
+    return fit_detector(bank, scoring_settings(run))
+
+
+def _score(
+    run: Run, machine: str, section: str, recordings: list[Recording]
+) -> tuple[list[ScoredClip], tuple[Skipped, ...]]:
+    detector = load_detector(run, machine, section)
+    sources = [run.reader.source(recording.path, allow_silent=True) for recording in recordings]
+    embedded = run.embed(sources, f"{machine} {section} test")
+    if not len(embedded.kept):
+        return [], embedded.skipped
+    scores = detector.score(embedded.vectors)
+    decisions = detector.decide(scores)
+    clips = [
+        ScoredClip(recordings[i].name, recordings[i].domain, float(score), int(decision))
+        for i, score, decision in zip(embedded.kept, scores, decisions, strict=True)
+    ]
+    return clips, embedded.skipped
+
+
+def _evaluation(every: Mapping[Key, Sequence[ScoredClip]]) -> Evaluation | None:
+    """Return the result of clips whose names tell the truth, None for blind clips."""
+    scores = {key: {clip.file_name: clip.score for clip in clips} for key, clips in every.items()}
+    decisions = {key: {clip.file_name: clip.decision for clip in clips} for key, clips in every.items()}
+    try:
+        return evaluate(scores, decisions, load_truth(scores))
+    except InputError:
+        return None

@@ -1,0 +1,167 @@
+"""What the stages of a run share: recordings, encoder, the reader with its caches, and the record of the run."""
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from echobank.config import Config, to_dict
+from echobank.data.audio import RESAMPLER
+from echobank.data.dcase import Dataset, scan
+from echobank.data.index import ClipIndex, LogmelCache
+from echobank.errors import InputError
+from echobank.models.embedding import Embedded, EmbeddingStore, Source, embed, store_facts
+from echobank.models.encoder import Encoder, Float32
+from echobank.models.logmel import KALDI_128, logmel
+from echobank.models.pooling import Pooling
+from echobank.models.registry import front_end_of, load_encoder
+from echobank.pipeline.clips import ClipReader
+from echobank.progress import Progress, silent
+from echobank.storage import write_json
+from echobank.version import __version__
+
+_LIBRARIES = ("numpy", "scipy", "torch", "soundfile", "soxr", "safetensors", "scikit-learn")
+_REMEMBERED = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stage: a configuration and what it leads to, each made when it is first asked for."""
+
+    config: Config
+    progress: Progress = silent
+
+    @cached_property
+    def root(self) -> Path:
+        """Folder of the recordings: `data.root`, else the one that `preprocess` remembered in the cache.
+
+        Raises:
+            InputError: Neither is there.
+        """
+        if self.config.data.root:
+            return Path(self.config.data.root)
+        try:
+            return Path(json.loads(self._remembered.read_text(encoding="utf-8"))["root"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                "no folder of recordings is given", hint="set data.root, or run preprocess --dcase_root first"
+            ) from error
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The recordings of the machines that the configuration asks for."""
+        return scan(self.root, self.config.data.machines)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, with its weights."""
+        model, weights = self.config.model, self.config.weights
+        return load_encoder(
+            model.embedding,
+            device=model.device,
+            precision=model.precision,
+            compile=model.compile,
+            weights=weights.path,
+            cache=weights.cache,
+            adapter=weights.adapter,
+        )
+
+    @cached_property
+    def reader(self) -> ClipReader:
+        """Reads clips for the encoder through the caches; needs no weights."""
+        rate, name = front_end_of(self.config.model.embedding)
+        front_end: Callable[[Float32], Float32] | None = logmel if name == KALDI_128 else None
+        keep = self.config.data.logmel_cache and front_end is not None
+        return ClipReader(
+            rate,
+            self.config.data.channel,
+            front_end,
+            ClipIndex(self.cache),
+            LogmelCache(self.cache, name) if keep else None,
+        )
+
+    @cached_property
+    def cache(self) -> Path:
+        """Folder of the index, log-mels and embeddings."""
+        return Path(self.config.data.cache)
+
+    @cached_property
+    def output(self) -> Path:
+        """Folder of the results."""
+        return Path(self.config.output.dir)
+
+    @cached_property
+    def pooling(self) -> Pooling:
+        """Tokens to embedding."""
+        model = self.config.model
+        return Pooling(model.pooling, model.bands, model.pooling_params)
+
+    @cached_property
+    def made_by(self) -> dict[str, Any]:
+        """Everything that an embedding depends on besides the clip: the header of a bank and the key of the store."""
+        return self.made_by_with(self.pooling)
+
+    def made_by_with(self, pooling: Pooling) -> dict[str, Any]:
+        """As `made_by`, for another pooling."""
+        return {**store_facts(self.encoder, pooling, self.config.model.layer), "resampler": RESAMPLER}
+
+    def embed(self, sources: list[Source], label: str) -> Embedded:
+        """Embed clips through the store."""
+        return embed(
+            sources,
+            self.encoder,
+            self.pooling,
+            layer=self.config.model.layer,
+            batch_size=self.config.model.batch_size,
+            workers=self.config.data.workers,
+            store=EmbeddingStore(self.cache, self.made_by),
+            progress=self.progress,
+            label=label,
+        )
+
+    def remember_root(self) -> None:
+        """Let later stages find the recordings without being told again."""
+        write_json(self._remembered, {"root": str(self.root.resolve())})
+
+    def bank_path(self, machine: str, section: str) -> Path:
+        """Where the bank of a machine and section lies."""
+        return self.output / "banks" / f"{machine}_section_{section}.safetensors"
+
+    def record(self, stage: str, facts: dict[str, Any]) -> Path:
+        """Write how a stage was run beside its results: settings, versions, encoder, seed, what it did.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        path = self.output / "run.json"
+        try:
+            stages = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            stages = {}
+        stages[stage] = {
+            "config": to_dict(self.config),
+            "encoder": asdict(self.encoder.facts),
+            "versions": library_versions(),
+            **facts,
+        }
+        write_json(path, stages)
+        return path
+
+    @property
+    def _remembered(self) -> Path:
+        return Path(self.config.data.cache) / _REMEMBERED
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"echobank": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found

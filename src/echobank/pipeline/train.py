@@ -1,0 +1,162 @@
+"""Stage two: one memory bank a machine and section, from the embeddings of its healthy training clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from echobank.data.augment import Augmentation, plan
+from echobank.data.dcase import Recording
+from echobank.detection.bank import Bank, Row, build_bank, save_bank
+from echobank.detection.decision import Threshold
+from echobank.detection.detector import ScoringSettings, calibration_facts, fit_detector
+from echobank.errors import InputError
+from echobank.models.embedding import Skipped
+from echobank.pipeline.clips import Noises, load_noises
+from echobank.pipeline.run import Run
+
+
+@dataclass(frozen=True)
+class TrainedBank:
+    """One bank that was written.
+
+    Attributes:
+        machine: Machine type.
+        section: Section of the data set.
+        path: The file.
+        clips: Training clips in it, by domain.
+        augmented: Rows made by augmentation.
+        note: What augmentation did, in words; empty when it is off.
+        thresholds: Where a score becomes anomalous.
+    """
+
+    machine: str
+    section: str
+    path: Path
+    clips: dict[str, int]
+    augmented: int
+    note: str
+    thresholds: tuple[Threshold, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All banks of a run, and the recordings that were left out."""
+
+    banks: tuple[TrainedBank, ...]
+    skipped: tuple[Skipped, ...]
+    record: Path
+
+
+def train(run: Run) -> Trained:
+    """Fill and write the bank of every machine and section.
+
+    Raises:
+        InputError: A machine has no training clips of the domains asked for, or none that can be used.
+        BankError: A bank is too small for `model.k` or the back-end.
+        OutputError: A bank cannot be written.
+    """
+    banks: list[TrainedBank] = []
+    skipped: list[Skipped] = []
+    for machine in run.dataset.machines:
+        for section in run.dataset.require_train(machine):
+            trained, left_out = _train_one(run, machine, section)
+            banks.append(trained)
+            skipped += left_out
+    facts = {
+        "banks": {bank.path.name: {"clips": bank.clips, "augmentation": bank.note} for bank in banks},
+        "skipped": [item.reason for item in skipped],
+    }
+    return Trained(tuple(banks), tuple(skipped), run.record("train", facts))
+
+
+def scoring_settings(run: Run) -> ScoringSettings:
+    """Return how the configuration wants banks to be scored."""
+    config = run.config
+    return ScoringSettings(
+        config.scoring.backend,
+        config.scoring.metric,
+        config.model.k,
+        config.scoring.params,
+        config.decision.method,
+        config.decision.false_alarm_rate,
+    )
+
+
+def _train_one(run: Run, machine: str, section: str) -> tuple[TrainedBank, tuple[Skipped, ...]]:
+    recordings = training_clips(run, machine, section)
+    embedded = run.embed(
+        [run.reader.source(recording.path, allow_silent=False) for recording in recordings],
+        f"{machine} {section} train",
+    )
+    kept = [recordings[i] for i in embedded.kept]
+    if not kept:
+        raise InputError(
+            f"none of the training clips of {machine} can be used ({embedded.skipped[0].reason})", where=run.root
+        )
+    vectors, rows = list(embedded.vectors), [bank_row(run, recording, "") for recording in kept]
+    changes, noises, note = _augmentation(run, machine, section)
+    pairs = [(recording, change) for recording in kept for change in changes]
+    if pairs:
+        sources = [run.reader.augmented(r.path, change, noises, run.config.seed) for r, change in pairs]
+        extra = run.embed(sources, f"{machine} {section} augmented")
+        vectors += list(extra.vectors)
+        rows += [bank_row(run, pairs[i][0], pairs[i][1].label) for i in extra.kept]
+    bank = build_bank(np.stack(vectors), rows, run.made_by)
+    detector = fit_detector(bank, scoring_settings(run))
+    path = run.bank_path(machine, section)
+    save_bank(Bank(bank.vectors, bank.rows, bank.made_by, calibration_facts(detector)), path)
+    clips = {domain: sum(r.domain == domain for r in kept) for domain in sorted({r.domain for r in kept})}
+    trained = TrainedBank(machine, section, path, clips, len(rows) - len(kept), note, detector.thresholds)
+    return trained, embedded.skipped
+
+
+def training_clips(run: Run, machine: str, section: str) -> list[Recording]:
+    """Return the training clips of the domains that the configuration asks for.
+
+    Raises:
+        InputError: There are none.
+    """
+    wanted = run.config.train.domain.split("+")
+    every = run.dataset.select(machine, section, "train")
+    chosen = [recording for recording in every if recording.domain in wanted]
+    if not chosen:
+        found = ", ".join(sorted({recording.domain for recording in every})) or "none"
+        raise InputError(
+            f"{machine} section {section} has no training clips of train.domain",
+            value=run.config.train.domain,
+            where=run.root,
+            hint=f"its training clips are of: {found}",
+        )
+    return chosen
+
+
+def bank_row(run: Run, recording: Recording, augmentation: str) -> Row:
+    """Return the facts of a bank row; a recording and its changed copies are one group."""
+    facts = run.reader.check(recording.path)
+    return Row(
+        file=recording.key,
+        machine=recording.machine,
+        section=recording.section,
+        domain=recording.domain,
+        attributes=dict(recording.attributes),
+        sha256=facts.sha256,
+        group=facts.sha256,
+        augmentation=augmentation,
+        seconds=facts.seconds,
+    )
+
+
+def _augmentation(run: Run, machine: str, section: str) -> tuple[Sequence[Augmentation], Noises, str]:
+    settings = run.config.augmentation
+    if not settings.enabled:
+        return (), Noises((), ""), ""
+    supplemental = run.dataset.select(machine, section, "supplemental")
+    paths = [recording.path for recording in supplemental if recording.role == "noise"]
+    noises = load_noises(paths, run.reader)
+    changes = plan(settings.snr, settings.pitch_shift, bool(noises.clips))
+    note = f"{', '.join(change.label for change in changes) or 'nothing'} from {len(noises.clips)} noise clips"
+    if settings.snr and not noises.clips:
+        note += "; no noise-only supplemental clips, so no noise was mixed in"
+    return changes, noises, note

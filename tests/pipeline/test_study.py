@@ -1,0 +1,89 @@
+"""A study from recordings to its table, through the command line."""
+
+import csv
+
+import pytest
+
+from echobank.cli import main
+from echobank.models.embedding import EmbeddingStore, Source, embed, embed_each
+from echobank.models.pooling import Pooling
+from echobank.models.registry import load_encoder
+
+pytest.importorskip("matplotlib")
+
+
+def run_study(project, *grid, settings=()):
+    words = [f"data.root={project.root}", f"data.cache={project.folder / 'cache'}", f"output.dir={project.results}"]
+    words += ["model.embedding=logmel_stats", *settings]
+    return main(["study", *[word for setting in words for word in ("--set", setting)], "--grid", *grid])
+
+
+def rows(project):
+    return list(csv.DictReader((project.results / "study/study.csv").open()))
+
+
+def test_study_agrees_with_the_main_job_and_goes_on_where_it_was(project, capsys):
+    assert project.all("model.k=2") == [0, 0, 0]
+    capsys.readouterr()
+    assert main(["evaluate", "--results", str(project.results)]) == 0
+    score = float(capsys.readouterr().out.splitlines()[-1].split(": ")[1])
+    assert run_study(project, "pooling=mean,max", "k=1,2,99") == 0
+    out = capsys.readouterr().out
+    first = rows(project)
+    assert len(first) == 6 and [row["k"] for row in first] == ["1", "2", "99"] * 2
+    assert float(first[1]["official_score"]) == pytest.approx(score, abs=1e-12)
+    assert first[2]["failure"] and not first[2]["official_score"] and first[2]["failure"] in out
+    assert {p.name for p in (project.results / "study").iterdir()} == {"study.csv", "study.md", "study.svg"}
+    kept = {path: path.stat().st_mtime_ns for path in (project.folder / "cache/study").iterdir()}
+    assert run_study(project, "pooling=mean,max", "k=1,2,99") == 0
+    assert rows(project) == first
+    assert kept == {path: path.stat().st_mtime_ns for path in (project.folder / "cache/study").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("grid", "settings", "says"),
+    [
+        ("backend=knnn", (), "knn"),
+        ("pooling=maen", (), "mean"),
+        ("k=1", ("augmentation.enabled=true",), "augmentation"),
+    ],
+)
+def test_impossible_studies_are_one_line(project, capsys, grid, settings, says):
+    assert run_study(project, grid, settings=settings) == 2
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1 and "a bug" not in message
+
+
+def test_blind_clips_cannot_be_studied(own_project, capsys):
+    test = own_project.root / "dev_data/raw/fan/test"
+    for number, path in enumerate(sorted(test.iterdir())):
+        path.rename(test / f"section_00_{number:04d}.wav")
+    assert run_study(own_project, "k=1") == 2
+    assert "development set" in capsys.readouterr().err
+
+
+def test_several_poolings_in_one_pass_equal_one_at_a_time(dataset, tmp_path):
+    import soundfile
+
+    encoder = load_encoder("logmel_stats")
+    paths = sorted((dataset / "dev_data/raw/fan/test").iterdir())
+    calls = []
+
+    def source(path):
+        def read():
+            calls.append(path)
+            return path.stem, encoder.logmel(soundfile.read(path, dtype="float32")[0])
+
+        return Source(path.name, path.stem, read)
+
+    sources = [source(path) for path in paths]
+    poolings = [Pooling("mean"), Pooling("max")]
+    single = [embed(sources, encoder, pooling) for pooling in poolings]
+    stores = [EmbeddingStore(tmp_path, {"pooling": pooling.name}) for pooling in poolings]
+    embed(sources[:3], encoder, poolings[0], store=stores[0])
+    calls.clear()
+    for _ in range(2):
+        together = embed_each(sources, encoder, poolings, stores, batch_size=5)
+        for one, other in zip(single, together, strict=True):
+            assert (one.kept == other.kept).all() and abs(one.vectors - other.vectors).max() <= 1e-5
+    assert sorted(calls) == paths
