@@ -1,0 +1,101 @@
+"""Delivery: the watch's journal is the outbox of every sink, and each sink has a cursor in it.
+
+A cursor moves only after its sink has taken the messages; a killed or cut-off watch therefore sends the last ones
+again, with the same ids, and never loses one.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+from echobank.monitoring.events import Message
+from echobank.monitoring.journal import read_journal
+from echobank.monitoring.sinks import Sink, SinkError
+from echobank.storage import write_json
+
+_FIRST_WAIT = 1.0
+_LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a sink is.
+
+    Attributes:
+        journal: Name of the journal's generation; another one begins at its start.
+        offset: Byte offset after the last record that is delivered whole.
+        mark: The sink's own position at that point.
+    """
+
+    journal: str = ""
+    offset: int = 0
+    mark: int = 0
+
+
+class Delivery:
+    """Brings the messages of a journal to one sink.
+
+    Args:
+        sink: Where they go.
+        folder: Where the cursor is kept.
+        clock: Seconds that never go back; only waiting is measured by it.
+    """
+
+    def __init__(self, sink: Sink, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sink = sink
+        self.trouble, self.done = "", False
+        self._file = folder / f"{sink.name}.cursor.json"
+        self._clock = clock
+        self._wait, self._next_try = _FIRST_WAIT, clock()
+        self.cursor = self._load()
+        self._save()  # before anything is sent, so that the first restart knows where the sink began
+        sink.rewind(self.cursor.mark)
+
+    def pump(self, journal: Path, generation: str, *, limit: int = 1000) -> None:
+        """Deliver what waits, at most `limit` records; `done` then tells whether nothing is left.
+
+        A sink that fails is left in peace for a while that grows up to a minute.
+        """
+        if self.cursor.journal != generation:
+            self.cursor = Cursor(generation, 0, self.cursor.mark)
+        if self._clock() >= self._next_try:
+            for offset, record in islice(read_journal(journal, start=self.cursor.offset), limit):
+                messages = [item for item in record.get("messages", ()) if item["kind"] in self.sink.kinds]
+                if messages and not self._send(messages):
+                    break
+                self.cursor = Cursor(generation, offset, self.sink.mark())
+                if messages:
+                    self._save()
+        self.done = self.cursor.offset >= journal.stat().st_size
+
+    def heartbeat(self, message: Message) -> None:
+        """Send a sign of life, once: a missed one is followed by the next."""
+        if "heartbeat" in self.sink.kinds and self._clock() >= self._next_try:
+            self._send([message])
+
+    def close(self) -> None:
+        """Let go of the sink."""
+        self.sink.close()
+
+    def _send(self, messages: list[Message]) -> bool:
+        try:
+            self.sink.send(messages)
+        except SinkError as error:
+            self.trouble = str(error)
+            self._next_try = self._clock() + self._wait
+            self._wait = min(2 * self._wait, _LONGEST_WAIT)
+            return False
+        self.trouble, self._wait = "", _FIRST_WAIT
+        return True
+
+    def _load(self) -> Cursor:
+        try:
+            return Cursor(**json.loads(self._file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return Cursor(mark=self.sink.mark())
+
+    def _save(self) -> None:
+        write_json(self._file, asdict(self.cursor))

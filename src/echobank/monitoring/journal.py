@@ -1,0 +1,120 @@
+"""The journal: an append-only file of JSON lines that survives being killed at any byte.
+
+A line counts once its line end is on disk; a torn last line is cut off when the journal is opened again.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from echobank.errors import InputError, OutputError
+
+_SYNC_SECONDS = 1.0  # a power cut may cost the work of one second; a killed process costs none
+_BLOCK = 1 << 16
+
+
+class Journal:
+    """Appends records to a file; opening it first cuts off a torn line.
+
+    Args:
+        path: The file; its folder is made.
+        durable: True waits for the disk (fsync) after every record, False at most once a second.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path | str, *, durable: bool = False) -> None:
+        self.path = Path(path)
+        self._every = 0.0 if durable else _SYNC_SECONDS
+        self._synced = time.monotonic()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: BinaryIO = self.path.open("ab")
+            self._stream.truncate(_whole_bytes(self.path))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record.
+
+        Raises:
+            OutputError: The disk is full or gone.
+        """
+        line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        try:
+            self._stream.write(line.encode("utf-8", "surrogatepass"))
+            self._stream.flush()
+            if time.monotonic() - self._synced >= self._every:
+                os.fsync(self._stream.fileno())
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def close(self) -> None:
+        """Wait for the disk and close the file."""
+        if not self._stream.closed:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refused(self, error: OSError) -> OutputError:
+        hint = "check that the folder is writable and the disk is not full"
+        return OutputError(f"cannot write the journal ({error.strerror or error})", where=self.path, hint=hint)
+
+
+def read_journal(path: Path | str, *, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (offset after the record, record) of every whole record from a byte offset on; no file yields nothing.
+
+    Raises:
+        InputError: A whole line is not a JSON object: the file is not a journal, or damaged in the middle.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    offset = start
+    with path.open("rb") as stream:
+        stream.seek(start)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                record = json.loads(line.decode("utf-8", "surrogatepass"))
+            except ValueError as error:
+                raise _damaged(path, offset) from error
+            if not isinstance(record, dict):
+                raise _damaged(path, offset)
+            yield offset, record
+
+
+def _whole_bytes(path: Path) -> int:
+    """Return how many bytes of a file lie before the end of its last whole line."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        end = size
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            stream.seek(start)
+            position = stream.read(end - start).rfind(b"\n")
+            if position >= 0:
+                return start + position + 1
+            end = start
+    return 0
+
+
+def _damaged(path: Path, offset: int) -> InputError:
+    return InputError(
+        "not a journal, or a damaged one", value=f"before byte {offset}", where=path, hint="remove it to start afresh"
+    )

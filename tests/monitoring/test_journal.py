@@ -1,0 +1,47 @@
+"""The journal: what is whole stays, what is torn goes."""
+
+import pytest
+
+from echobank.errors import InputError, OutputError
+from echobank.monitoring.journal import Journal, read_journal
+
+
+def records(path):
+    return [record for _, record in read_journal(path)]
+
+
+def test_every_torn_byte_is_recovered_from(tmp_path):
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        for i in range(3):
+            journal.append({"file": f"ä{i}\udcff", "n": i})
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == 10]
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        expected = sum(end <= cut for end in ends)
+        assert len(records(path)) == expected
+        with Journal(path) as journal:
+            journal.append({"n": 9})
+        assert [record["n"] for record in records(path)] == [*range(expected), 9]
+
+
+def test_offsets_resume_where_they_say(tmp_path):
+    with Journal(tmp_path / "j", durable=True) as journal:
+        for i in range(5):
+            journal.append({"n": i})
+    for offset, record in list(read_journal(tmp_path / "j")):
+        rest = [r["n"] for _, r in read_journal(tmp_path / "j", start=offset)]
+        assert rest == list(range(record["n"] + 1, 5))
+
+
+def test_damage_in_the_middle_is_an_error(tmp_path):
+    (tmp_path / "j").write_bytes(b'{"n": 1}\nnot json\n{"n": 2}\n')
+    with pytest.raises(InputError, match="damaged"):
+        records(tmp_path / "j")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write the journal"):
+        Journal(tmp_path / "file" / "j")
