@@ -1,0 +1,89 @@
+"""The console command `echobank`: finds the subcommand, runs it, turns errors into one line and an exit code.
+
+Each subcommand is a module of this package with `add_arguments(parser)` and `run(args) -> int`; only the one
+that was asked for is imported.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from echobank.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EchobankError
+from echobank.models.allocator import keep_memory
+from echobank.version import __version__
+
+COMMANDS = {
+    "preprocess": "read and check every recording of a DCASE folder once",
+    "train": "fill one memory bank a machine (scripts/train_knn.py)",
+    "infer": "score test clips against the banks and write the CSVs",
+    "evaluate": "official score of score CSVs (scripts/dcase_task2_scoring.py)",
+    "decide": "decide again on stored scores, at another false-alarm rate",
+    "finetune": "fine-tune the encoder on normal clips, or adapt a bank to a handful (scripts/finetune.py)",
+    "distil": "make a small BEATs of your own from other encoders",
+    "study": "compare many settings on the same embeddings",
+    "download": "fetch a DCASE Task 2 data set",
+    "synth": "write a synthetic data set in the DCASE 2025 layout",
+    "report": "write the page of a run: report.html",
+    "fit": "learn a machine of your own from a folder of healthy recordings",
+    "score": "score recordings against the bank of a machine",
+    "explain": "say which seconds and which band of a recording are odd",
+    "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
+    "watch": "score recordings as they land in a folder, and raise events",
+    "weights": "list encoders, fetch and check their weights",
+    "export": "write an encoder as ONNX, to run without torch",
+}
+_EPILOG = "exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skipped, 130 interrupted"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code; errors are printed as one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else ""
+    if command not in COMMANDS:
+        return _without_command(command)
+    try:
+        keep_memory()
+        module = import_module(f"echobank.cli.{command}")
+        parser = argparse.ArgumentParser(
+            prog=f"echobank {command}",
+            description=module.__doc__,
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(arguments[1:])))
+    except EchobankError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BAD_INPUT
+    except Exception as error:
+        if os.environ.get("ECHOBANK_DEBUG"):
+            raise
+        where = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _fail(f"a bug in echobank: {where}; set ECHOBANK_DEBUG=1 for the traceback", EXIT_BAD_INPUT)
+
+
+def _without_command(word: str) -> int:
+    if word == "--version":
+        print(f"echobank {__version__}")
+        return 0
+    if word in ("", "-h", "--help"):
+        print("usage: echobank <command> [options]\n\ncommands:")
+        for name, text in COMMANDS.items():
+            print(f"  {name:<12} {text}")
+        print(f"\n`echobank <command> --help` tells more, `echobank --version` the version.\n{_EPILOG}")
+        return 0 if word else EXIT_BAD_INPUT
+    near = get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"
+    return _fail(f"unknown command: {word!r}; {hint}", EXIT_BAD_INPUT)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"echobank: {message}", file=sys.stderr)
+    return code

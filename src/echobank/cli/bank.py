@@ -1,0 +1,173 @@
+"""Look at the bank of a machine and keep it up to date.
+
+actions:
+  info       what it holds, what looks wrong, what it can support
+  add        take recordings as healthy, for example a false alarm; nothing else is embedded again
+  remove     forget recordings, by name, pattern or the start of their hash
+  merge      write one bank of several that were made alike
+  compact    keep at most --rows windows, now and after later additions
+  calibrate  compute the threshold anew, for another false-alarm rate with --far
+  diff       how two banks differ
+  undo       bring back the state before the last change
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from echobank.cli.options import report_skipped
+from echobank.cli.own import add_engine, add_far, add_tags, tagging
+from echobank.cli.progress import bar
+from echobank.detection.bank import Bank, load_bank
+from echobank.errors import BankError
+from echobank.monitoring import archive, curate
+from echobank.monitoring.fit import gather, roots_of
+from echobank.monitoring.health import describe_health, health, percent
+from echobank.monitoring.machine import listener_of
+from echobank.monitoring.tags import find_recordings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `echobank bank`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, work in _ACTIONS.items():
+        action = actions.add_parser(name, description=work.__doc__, help=(work.__doc__ or "").partition(".")[0].lower())
+        action.add_argument("bank", metavar="BANK", help="folder or file of the bank")
+        action.set_defaults(work=work)
+        if name == "info":
+            action.add_argument("--rows", action="store_true", help="list every window with where it came from")
+            action.add_argument("--log", action="store_true", help="list every change")
+        if name == "add":
+            action.add_argument("files", metavar="FILE", nargs="+", help="healthy recordings, or folders of them")
+            add_tags(action)
+            add_engine(action)
+        if name == "remove":
+            action.add_argument("patterns", metavar="NAME", nargs="+", help="name, pattern such as '2024-*', or hash")
+        if name == "merge":
+            action.add_argument("others", metavar="BANK", nargs="+", help="banks whose rows are added to the first")
+            action.add_argument("--out", metavar="BANK", required=True, help="where the merged bank goes")
+        if name == "compact":
+            action.add_argument("--rows", type=int, required=True, help="windows to keep")
+        if name == "calibrate":
+            add_far(action)
+        if name == "diff":
+            action.add_argument("other", metavar="BANK", help="the bank to compare with")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one action."""
+    work: Callable[[argparse.Namespace], int] = args.work
+    return work(args)
+
+
+def info(args: argparse.Namespace) -> int:
+    """Say what a bank holds, what looks wrong, and what it can support."""
+    bank = _load(args.bank)
+    print(f"{bank.settings['machine']}, revision {archive.revision_of(bank)}, {archive.bank_file(args.bank)}")
+    encoder, window = bank.made_by["encoder"], bank.made_by["window"]
+    print(f"encoder {encoder['name']}, windows of {window['seconds']:g} s every {window['hop']:g} s")
+    for line in describe_health(health(bank)):
+        print(line)
+    if args.log:
+        for entry in bank.settings.get("log", []):
+            print(json.dumps(entry, ensure_ascii=False))
+    if args.rows:
+        for row in bank.rows:
+            print(f"{row.file}\t{row.start:g}\t{row.domain}\t{row.attributes.get('added', '')}\t{row.sha256[:12]}")
+    return 0
+
+
+def add(args: argparse.Namespace) -> int:
+    """Take recordings as healthy. Nothing else is embedded again."""
+    bank = _load(args.bank)
+    machine = str(bank.settings["machine"])
+    listener = listener_of(bank, archive.bank_file(args.bank), device=args.device, weights=args.weights)
+    harvest = gather(find_recordings(args.files), listener, tagging(args.tags), machine, bar)
+    folders = roots_of(args.files)
+    files = sorted({row.file for row in harvest.rows})
+    after = archive.change(args.bank, lambda old: curate.add(old, harvest, folders), "add", files=files[:100])
+    _say(bank, after)
+    return report_skipped(harvest.skipped)
+
+
+def remove(args: argparse.Namespace) -> int:
+    """Forget recordings, by name, pattern or the start of their hash."""
+    before = _load(args.bank)
+    after = archive.change(
+        args.bank, lambda old: curate.remove(old, args.patterns), "remove", patterns=list(args.patterns)
+    )
+    _say(before, after)
+    return 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """Write one bank of several that were made alike."""
+    banks = [_load(path) for path in (args.bank, *args.others)]
+    sources = [str(Path(path)) for path in (args.bank, *args.others)]
+    after = archive.put(args.out, curate.merge(banks), "merge", banks=sources)
+    print(f"{len(after)} windows\nwrote {archive.bank_file(args.out)}")
+    return 0
+
+
+def compact(args: argparse.Namespace) -> int:
+    """Keep at most --rows windows, now and after later additions."""
+    before = _load(args.bank)
+    after = archive.change(args.bank, lambda old: curate.compact(old, args.rows), "compact", limit=args.rows)
+    _say(before, after)
+    return 0
+
+
+def calibrate(args: argparse.Namespace) -> int:
+    """Compute the threshold anew, for another false-alarm rate with --far."""
+    before = _load(args.bank)
+    after = archive.change(args.bank, lambda old: curate.recalibrate(old, args.far), "calibrate", rate=args.far)
+    _say(before, after)
+    return 0
+
+
+def diff(args: argparse.Namespace) -> int:
+    """Say how two banks differ."""
+    result = curate.difference(_load(args.bank), _load(args.other))
+    for sign, files in (("+", result.added), ("-", result.removed)):
+        for file in files:
+            print(f"{sign} {file}")
+    for name, first, second in result.settings:
+        print(f"{name}: {first!r} -> {second!r}")
+    print(f"threshold: {result.thresholds[0]:.6g} -> {result.thresholds[1]:.6g}")
+    return 0
+
+
+def undo(args: argparse.Namespace) -> int:
+    """Bring back the state before the last change."""
+    before = _load(args.bank)
+    _say(before, archive.undo(args.bank))
+    return 0
+
+
+_ACTIONS = {
+    "info": info,
+    "add": add,
+    "remove": remove,
+    "merge": merge,
+    "compact": compact,
+    "calibrate": calibrate,
+    "diff": diff,
+    "undo": undo,
+}
+
+
+def _load(path: str) -> Bank:
+    file = archive.bank_file(path)
+    bank = load_bank(file)
+    if "window" not in bank.made_by or "self_scores" not in bank.settings:
+        raise BankError(
+            "not a bank of an own machine", where=file, hint="banks of `train` are scored by `infer`; use `fit` here"
+        )
+    return bank
+
+
+def _say(before: Bank, after: Bank) -> None:
+    old, new = health(before), health(after)
+    print(f"{old.rows} windows before, {new.rows} now (revision {archive.revision_of(after)})")
+    print(f"alarm above {old.threshold:.4g} before, {new.threshold:.4g} now, at a rate of {percent(new.rate)}")

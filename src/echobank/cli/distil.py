@@ -1,0 +1,93 @@
+"""Make a small BEATs of your own from bigger or other encoders, on recordings without labels and synthetic machines.
+
+echobank distil --teacher onnx:mn04.onnx soundnet --student beats_tiny --audio recordings/ --out weights/
+writes weights/beats_tiny.pt in the official checkpoint format: give it to any command with --set model.embedding=FILE
+An interrupted run goes on when the same command is given again. On a GPU add --device cuda --workers 16.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from echobank.cli.progress import bar
+from echobank.errors import EXIT_OK, EXIT_SKIPPED, ConfigError
+from echobank.models.device import pick_device
+from echobank.training.distil import Distilled, DistilSettings, distil
+from echobank.training.objective import Weights
+from echobank.training.recordings import scan_audio
+from echobank.training.streams import StreamSettings
+from echobank.training.student import STUDENTS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank distil`."""
+    loop, stream, weights = DistilSettings(), StreamSettings(), Weights()
+    add = parser.add_argument
+    add("--teacher", nargs="+", action="extend", required=True, metavar="CARD|onnx:PATH", help="one or more encoders")
+    add("--student", default=loop.student, help=f"architecture: {', '.join(STUDENTS)} (%(default)s)")
+    add("--audio", nargs="+", action="extend", default=[], metavar="DIR", help="folders of recordings of any kind")
+    add("--out", required=True, metavar="DIR", help="where checkpoint, card, journal and curves go")
+    add("--clips", type=int, default=loop.clips, help="distinct clips that are made (%(default)s)")
+    add("--passes", type=float, default=loop.passes, help="how often each is heard (%(default)s)")
+    add("--groups", type=int, default=stream.groups, help="machines or places a batch (%(default)s)")
+    add("--members", type=int, default=stream.members, help="clips of each (%(default)s)")
+    add("--seconds", type=float, nargs=2, default=stream.seconds, metavar=("MIN", "MAX"), help="length of clips (2 3)")
+    add("--synthetic", type=float, default=stream.synthetic, help="share of synthetic machines (%(default)s)")
+    add("--identities", type=int, default=stream.identities, help="individuals of each type (%(default)s)")
+    add("--identity-loss", type=float, default=weights.identity, help="weight, 0 is off (%(default)s)")
+    add("--within-loss", type=float, default=weights.within, help="weight of centred targets (%(default)s)")
+    add("--learning-rate", type=float, default=loop.learning_rate, help="highest, of AdamW (%(default)s)")
+    add("--ema", type=float, default=loop.ema, help="decay of the running mean that is written (%(default)s)")
+    add("--precision", choices=("fp32", "bf16"), default=loop.precision, help="arithmetic (%(default)s)")
+    add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    add("--workers", type=int, default=loop.workers, help="processes that make clips ahead (%(default)s)")
+    add("--seed", type=int, default=stream.seed, help="of everything drawn (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Distil, and say what came out."""
+    recordings, unusable = scan_audio([Path(folder) for folder in args.audio])
+    for line in unusable:
+        print(f"skipped: {line}", file=sys.stderr)
+    result = distil(recordings, _settings(args), Path(args.out), bar)
+    _tell(result)
+    return EXIT_SKIPPED if unusable else EXIT_OK
+
+
+def _settings(args: argparse.Namespace) -> DistilSettings:
+    for name in ("clips", "passes", "groups", "members", "identities", "learning_rate"):
+        if getattr(args, name) <= 0:
+            raise ConfigError(f"--{name.replace('_', '-')} must be above 0", value=getattr(args, name))
+    shortest, longest = args.seconds
+    if not 1.0 <= shortest <= longest:
+        raise ConfigError("--seconds must be two lengths of 1 s or more, the shorter first", value=args.seconds)
+    stream = StreamSettings(
+        groups=args.groups,
+        members=args.members,
+        seconds=(shortest, longest),
+        synthetic=args.synthetic,
+        identities=args.identities,
+        seed=args.seed,
+    )
+    return DistilSettings(
+        student=args.student,
+        teachers=tuple(args.teacher),
+        clips=args.clips,
+        passes=args.passes,
+        learning_rate=args.learning_rate,
+        ema=args.ema,
+        precision=args.precision,
+        workers=args.workers,
+        device=str(pick_device(args.device)),
+        weights=Weights(within=args.within_loss, identity=args.identity_loss),
+        stream=stream,
+    )
+
+
+def _tell(result: Distilled) -> None:
+    print(f"{result.parameters / 1e6:.2f} M parameters, {result.journal.step} steps in {result.journal.seconds:.0f} s")
+    print(f"{'target':<36} explained  within a machine")
+    for name, overall, within in result.explained:
+        print(f"{name:<36} {overall:9.1%}  {within:16.1%}")
+    for path in (result.path, *result.files):
+        print(f"wrote {path}")

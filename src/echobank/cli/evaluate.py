@@ -1,0 +1,43 @@
+"""Official score of the score CSVs of any system, with the truth from file names or from the official folders.
+
+The last line on stdout is `official score: <fraction>`; `evaluation.csv` and `evaluation.json`
+hold every figure.
+"""
+
+import argparse
+from pathlib import Path
+
+from echobank.errors import EXIT_OK
+from echobank.evaluation.intervals import measure_intervals
+from echobank.evaluation.metrics import evaluate
+from echobank.evaluation.result_table import evaluation_csv, evaluation_facts, evaluation_table
+from echobank.evaluation.submission import find_results, read_decisions, read_scores
+from echobank.evaluation.truth import load_truth
+from echobank.storage import write_json, write_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank evaluate`."""
+    parser.add_argument("--results", metavar="DIR", required=True, help="folder of anomaly_score_*.csv files")
+    parser.add_argument(
+        "--truth", metavar="DIR", help="folder with the official ground_truth_data and ground_truth_domain"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="where evaluation.csv goes, evaluation.json beside it (default: into --results)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, print the table, and write every figure."""
+    folder = find_results(args.results)
+    scores = read_scores(folder)
+    evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
+    intervals = measure_intervals(evaluation.labelled)
+    out = Path(args.out) if args.out else Path(args.results) / "evaluation.csv"
+    write_text(out, evaluation_csv(evaluation, intervals))
+    write_json(out.with_suffix(".json"), evaluation_facts(evaluation, intervals))
+    print(evaluation_table(evaluation, intervals))
+    print(f"wrote {out}")
+    print(f"wrote {out.with_suffix('.json')}")
+    print(f"official score: {evaluation.official_score!r}")
+    return EXIT_OK

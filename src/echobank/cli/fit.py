@@ -1,0 +1,62 @@
+"""Learn what a machine of your own sounds like from a folder of healthy recordings; write its memory bank."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from echobank.cli.options import report_skipped, settled
+from echobank.cli.own import add_far, add_tags, machine_name, seconds, tagging
+from echobank.cli.progress import bar
+from echobank.monitoring import archive
+from echobank.monitoring.fit import FitSettings, Harvest, fit_machine, machine_config
+from echobank.monitoring.health import describe_health, health
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank fit`."""
+    parser.add_argument("healthy", metavar="HEALTHY", nargs="+", help="folders or files of healthy recordings")
+    parser.add_argument("--machine", type=machine_name, required=True, help="name of the machine, for example pump7")
+    parser.add_argument("--out", metavar="DIR", default="banks", help="folder of banks (default: banks)")
+    parser.add_argument("--window", type=seconds, default=10.0, help="length of a window (default: 10s)")
+    parser.add_argument("--hop", type=seconds, help="distance of windows (default: half a window)")
+    add_tags(parser)
+    add_far(parser)
+    parser.add_argument("--config", metavar="FILE", help="settings; model.*, scoring.*, data.channel, weights.* apply")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override one setting")
+    parser.add_argument("--weights", metavar="FILE", help="encoder weights")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, and say what was heard."""
+    overrides = [*args.set, *([f"weights.path={args.weights!r}"] if args.weights else [])]
+    config = settled(machine_config(args.config, overrides))
+    hop = args.hop or args.window / 2
+    wanted = FitSettings(args.machine, args.window, hop, tagging(args.tags), args.far)
+    machine, harvest = fit_machine(config, args.healthy, wanted, bar)
+    path = Path(args.out) / args.machine
+    archive.put(path, machine.bank, "fit", recordings=len(harvest.heard))
+    for line in [*describe_harvest(harvest), *describe_health(health(machine.bank))]:
+        print(line)
+    print(f"wrote {archive.bank_file(path)}")
+    return report_skipped(harvest.skipped)
+
+
+def describe_harvest(harvest: Harvest) -> list[str]:
+    """Return what was heard, a sentence a line."""
+    heard = harvest.heard
+    rates = Counter(item.source_rate for item in heard)
+    levels = sorted(item.level_dbfs for item in heard)
+    flags = Counter(flag for item in heard for flag in item.flags)
+    hours = sum(item.seconds for item in heard) / 3600
+    lines = [
+        f"heard {len(heard)} recordings, {hours:.2f} h, at "
+        + ", ".join(f"{rate} Hz" for rate, _ in rates.most_common()),
+        f"level {levels[0]:.1f} to {levels[-1]:.1f} dBFS, median {levels[len(levels) // 2]:.1f}",
+    ]
+    if len(rates) > 1:
+        lines.append("the rates differ: recordings of different rates may differ in sound for that reason alone")
+    lines += [f"{count} recordings are {flag} in part or whole" for flag, count in sorted(flags.items())]
+    lines += [f"the same recording twice: {name} and {first}" for name, first in harvest.duplicates[:10]]
+    if len(harvest.duplicates) > 10:
+        lines.append(f"... and {len(harvest.duplicates) - 10} more copies, each remembered once")
+    return lines

@@ -1,0 +1,22 @@
+"""Progress bars for people: shown on a terminal after two seconds, never in a log file."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def bar(items: Iterable[T], *, total: int, label: str) -> Iterable[T]:
+    """Yield `items` and draw a bar on stderr when it is a terminal; a `progress.Progress`."""
+    return tqdm(
+        items,
+        total=total,
+        desc=label,
+        delay=2,
+        leave=False,
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+    )

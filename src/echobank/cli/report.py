@@ -1,0 +1,37 @@
+"""Write the page of a run: scores with intervals, distributions, ROC curves, decisions, settings, in one HTML file."""
+
+import argparse
+from pathlib import Path
+
+from echobank.errors import EXIT_OK
+from echobank.evaluation.intervals import measure_intervals
+from echobank.evaluation.metrics import evaluate
+from echobank.evaluation.submission import find_results, read_decisions, read_scores
+from echobank.evaluation.truth import load_truth
+from echobank.models.cards import CARDS
+from echobank.report.run_facts import read_run_facts
+from echobank.report.run_report import write_report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank report`."""
+    parser.add_argument("--results", metavar="DIR", required=True, help="output folder of a run")
+    parser.add_argument(
+        "--truth", metavar="DIR", help="folder with the official ground_truth_data and ground_truth_domain"
+    )
+    parser.add_argument("--out", metavar="FILE", help="where the page goes (default: report.html in --results)")
+    parser.add_argument("--title", default="echobank run", help="heading of the page")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page and say where."""
+    folder = find_results(args.results)
+    scores = read_scores(folder)
+    evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
+    facts = read_run_facts(args.results, {card.sha256 for card in CARDS.values()})
+    out = Path(args.out) if args.out else Path(args.results) / "report.html"
+    write_report(
+        out, evaluation=evaluation, intervals=measure_intervals(evaluation.labelled), facts=facts, title=args.title
+    )
+    print(f"wrote {out}")
+    return EXIT_OK

@@ -1,0 +1,78 @@
+"""Score recordings of a machine against its bank: one line a window, and what is anomalous."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from echobank.cli.own import add_bank, add_far, open_bank
+from echobank.cli.progress import bar
+from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
+from echobank.monitoring.machine import Machine, Verdict
+from echobank.monitoring.score import Tally, score_stream, score_to_table, tally
+from echobank.monitoring.table import check_table, write_csv_rows
+from echobank.monitoring.tags import find_recordings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank score`."""
+    add_bank(parser)
+    parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, or folders of them")
+    parser.add_argument(
+        "--out",
+        metavar="TABLE",
+        help="table to write: .csv, .jsonl or .parquet; an interrupted run goes on (default: CSV on standard output)",
+    )
+    parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
+    add_far(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
+    if args.out:
+        check_table(args.out)
+    machine = open_bank(args)
+    paths = _existing(args.files)
+    if args.out:
+        result = score_to_table(machine, args.bank, paths, args.out, bar)
+        print(f"wrote {args.out}", file=sys.stderr)
+    else:
+        result = _print(machine, paths)
+    if args.report:
+        from echobank.monitoring.page import write_page
+
+        write_page(args.report, machine, paths, bar)
+        print(f"wrote {args.report}", file=sys.stderr)
+    return _conclude(machine, result)
+
+
+def _existing(files: list[str]) -> list[Path]:
+    """Return the recordings; a file that was named but is not there becomes an error row, not the end."""
+    named = [Path(file) for file in files]
+    missing = [path for path in named if not path.exists()]
+    present = [path for path in named if path.exists()]
+    found = [path for path, _ in find_recordings(present)] if present else []
+    return [*found, *dict.fromkeys(missing)]
+
+
+def _print(machine: Machine, paths: list[Path]) -> Tally:
+    verdicts: list[Verdict] = []
+    write_csv_rows(sys.stdout, (), header=True)
+    for rows in score_stream(machine, paths):
+        write_csv_rows(sys.stdout, rows, header=False)
+        verdicts += rows
+    return tally(verdicts)
+
+
+def _conclude(machine: Machine, result: Tally) -> int:
+    for file, reason in result.errors:
+        print(f"skipped: {reason or file}", file=sys.stderr)
+    resumed = f", {result.resumed} of them before an interruption" if result.resumed else ""
+    print(
+        f"{machine.name}: {result.files} recordings{resumed}, {result.windows} windows; "
+        f"{result.anomalous_windows} windows of {result.anomalous_files} recordings are anomalous "
+        f"(score above {machine.threshold:.4g}); {result.failed} could not be scored",
+        file=sys.stderr,
+    )
+    if result.anomalous_windows:
+        return EXIT_ANOMALIES
+    return EXIT_SKIPPED if result.failed else EXIT_OK

@@ -1,0 +1,39 @@
+"""Compare many settings on the same embeddings: official score with intervals, false alarms, time and memory.
+
+--grid takes axis=value,value for the axes pooling, bands, backend, metric and k; parameters follow a colon:
+
+  echobank study --config configs/default.yaml --grid pooling=mean,gem:p=3,rdp k=1,3 backend=knn,ldn
+"""
+
+import argparse
+
+from echobank.cli.options import add_config, read_config, report_skipped
+from echobank.cli.progress import bar
+from echobank.evaluation.grid import parse_grid
+from echobank.pipeline.run import Run
+from echobank.pipeline.study import study
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank study`."""
+    add_config(parser)
+    parser.add_argument(
+        "--grid", metavar="AXIS=VALUE,...", nargs="+", action="extend", required=True, help="what to combine"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Study, and print one line a setting."""
+    config = read_config(args)
+    studied = study(Run(config, bar), parse_grid(args.grid, config))
+    for result in studied.results:
+        if result.evaluation:
+            low, high = result.over_clips.low, result.over_clips.high
+            interval = f"({100 * low:.1f} to {100 * high:.1f})"
+            mark = "  near the best" if result.near_best else ""
+            print(f"{100 * result.evaluation.official_score:6.2f} {interval}  {' '.join(result.cell.values)}{mark}")
+        else:
+            print(f"     -  {' '.join(result.cell.values)}: {result.failure}")
+    for path in studied.files:
+        print(f"wrote {path}")
+    return report_skipped(studied.skipped)

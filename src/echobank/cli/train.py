@@ -1,0 +1,26 @@
+"""Embed the healthy training clips of every machine and write one memory bank a machine and section."""
+
+import argparse
+
+from echobank.cli.options import add_config, read_config, report_skipped
+from echobank.cli.progress import bar
+from echobank.pipeline.run import Run
+from echobank.pipeline.train import train
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank train`."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and say what each bank holds."""
+    result = train(Run(read_config(args), bar))
+    for bank in result.banks:
+        clips = " + ".join(f"{count} {domain}" for domain, count in bank.clips.items())
+        print(f"{bank.machine} section {bank.section}: {clips} clips, {bank.augmented} augmented rows")
+        if bank.note:
+            print(f"  augmentation: {bank.note}")
+        print(f"  wrote {bank.path}")
+    print(f"wrote {result.record}")
+    return report_skipped(result.skipped)

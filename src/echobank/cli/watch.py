@@ -1,0 +1,94 @@
+"""Score recordings of a machine as they land in a folder; open and close events; tell sinks about them."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from echobank.cli.own import add_bank, add_far, open_bank, seconds
+from echobank.errors import ConfigError
+from echobank.monitoring.archive import bank_file
+from echobank.monitoring.machine import Machine
+from echobank.monitoring.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, Sink, WebhookSink
+from echobank.monitoring.watch import Watch, WatchSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank watch`."""
+    add_bank(parser)
+    parser.add_argument("folder", metavar="FOLDER", help="where recordings land; sub-folders count")
+    parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in watch/)")
+    parser.add_argument("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
+    parser.add_argument("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
+    parser.add_argument("--settle", type=seconds, default=2.0, help="a file must stay the same so long (default: 2s)")
+    parser.add_argument("--poll", type=seconds, default=1.0, help="time between two looks (default: 1s)")
+    parser.add_argument("--heartbeat", type=seconds, default=60.0, help="time of a sign of life (default: 1min)")
+    parser.add_argument("--only-new", action="store_true", help="leave out what lies there at the first start")
+    parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
+    parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
+    parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
+    parser.add_argument("--webhook", metavar="URL", action="append", default=[], help="POST every event as JSON")
+    parser.add_argument("--mqtt", metavar="URL", action="append", default=[], help="mqtt://host:1883/topic")
+    parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
+    add_far(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until interrupted."""
+    machine = open_bank(args)
+    state = Path(args.state) if args.state else bank_file(args.bank).parent / "watch"
+    settings = WatchSettings(
+        k=args.k_of_n[0],
+        n=args.k_of_n[1],
+        hysteresis=args.hysteresis,
+        settle=args.settle,
+        heartbeat=args.heartbeat,
+        only_new=args.only_new,
+    )
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    watch = Watch(machine, Path(args.bank), Path(args.folder), state, _sinks(args, machine), settings, rate=args.far)
+    said: tuple[str, ...] = ()
+    try:
+        while not stop.is_set():
+            done = watch.step()
+            said = _complain(watch.troubles, said)
+            if not done:
+                if args.once and watch.idle:
+                    break
+                stop.wait(args.poll)
+    finally:
+        watch.close()
+    return 0
+
+
+def k_of_n(text: str) -> tuple[int, int]:
+    """Return (k, n) of a text such as 3/5."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"not k of n: {text!r}; write 3/5")
+    return int(k), int(n)
+
+
+def _sinks(args: argparse.Namespace, machine: Machine) -> list[Sink]:
+    kinds = EVENTS | ROWS if args.every_window else EVENTS
+    sinks: list[Sink] = [] if args.quiet else [LineSink()]
+    sinks += [CsvSink(path) for path in args.csv]
+    sinks += [WebhookSink(url, kinds) for url in args.webhook]
+    sinks += [MqttSink(url, machine.name, kinds) for url in args.mqtt]
+    names = [sink.name for sink in sinks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError("two sinks have the same name", value=sorted(twice)[0])
+    return sinks
+
+
+def _complain(now: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Print troubles that are new, and that they are over."""
+    for trouble in now:
+        if trouble not in before:
+            print(f"echobank: {trouble}; trying again", file=sys.stderr)
+    if before and not now:
+        print("echobank: all is well again", file=sys.stderr)
+    return now

@@ -1,0 +1,68 @@
+"""The frame of the command line: version, help, unknown commands, exit codes."""
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+import echobank
+from echobank import cli
+from echobank.errors import AudioError
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "echobank"], ["-c", "import sys; from echobank.cli import main; sys.exit(main())"]]
+)
+def test_version_is_the_same_program_and_needs_no_torch(program):
+    done = subprocess.run([sys.executable, *program, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"echobank {echobank.__version__}\n"
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    code = "import sys, echobank, echobank.cli; print({'torch', 'numpy', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"echobank {command}" in capsys.readouterr().out
+
+
+def test_a_misspelt_command_names_the_nearest(capsys):
+    assert cli.main(["infr"]) == 2
+    assert "did you mean infer?" in capsys.readouterr().err
+
+
+def test_without_a_command_help_is_shown(capsys):
+    assert cli.main([]) == 2
+    assert cli.main(["--help"]) == 0
+    assert "preprocess" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (
+            AudioError("not audio", where="a.wav", hint="record again"),
+            2,
+            "echobank: a.wav: not audio; record again\n",
+        ),
+        (KeyboardInterrupt(), 130, "echobank: interrupted; run the same command again to go on\n"),
+        (RuntimeError("boo\nm"), 2, "echobank: a bug in echobank: RuntimeError: boo m;"),
+    ],
+)
+def test_errors_are_one_line(raised, code, line, capsys, monkeypatch):
+    def run(args):
+        raise raised
+
+    monkeypatch.delenv("ECHOBANK_DEBUG", raising=False)
+    module = types.SimpleNamespace(__doc__="", add_arguments=lambda parser: None, run=run)
+    monkeypatch.setattr(cli, "import_module", lambda name: module)
+    assert cli.main(["infer"]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(line) and err.count("\n") == 1
