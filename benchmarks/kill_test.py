@@ -1,0 +1,161 @@
+"""Kill fit, score, bank add and watch at random moments, and count what is lost, doubled or half written.
+
+Each trial is a process of its own that is ended by SIGKILL. What must hold: a bank on disk is the old or the new
+one; a score journal goes on to the same table as an undisturbed run; a watch's table has every row exactly once.
+
+    python benchmarks/kill_test.py --kills 200
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from echobank.cli import main
+from echobank.detection.bank import Bank, load_bank
+from echobank.monitoring import archive, detector, page, watch
+
+RATE = 16_000
+IMPORTED = (detector, page, watch)  # before the first fork, so that kills hit work and not imports
+
+
+def kill(words: list[str], longest: float, rng: random.Random) -> bool:
+    """Run a command in a child, kill it at a random moment, and return whether it was killed before its end."""
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), 1)
+            os.dup2(null.fileno(), 2)
+        os._exit(main(words))
+    time.sleep(rng.uniform(0, longest))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def finish(words: list[str]) -> float:
+    """Run a command in a child to its end and return its seconds."""
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), 1)
+        os._exit(main(words))
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):
+        raise SystemExit(f"{' '.join(words)} failed")
+    return time.monotonic() - start
+
+
+def recordings(folder: Path, count: int, seed: int) -> Path:
+    """Write short noises of one machine."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        rng = np.random.default_rng(seed + i)
+        soundfile.write(folder / f"{seed + i:04d}.wav", 0.1 * rng.standard_normal(RATE), RATE)
+    return folder
+
+
+def same(one: Bank, two: Bank) -> bool:
+    """Return whether two banks remember the same."""
+    key = [(row.file, row.start, row.sha256) for row in one.rows]
+    return key == [(row.file, row.start, row.sha256) for row in two.rows] and np.array_equal(one.vectors, two.vectors)
+
+
+def trial_bank(words: list[str], bank: Path, kills: int, rng: random.Random) -> Counter[str]:
+    """Kill a command that replaces a bank; each time it must be the old one or the new one, and undo must work."""
+    file = archive.bank_file(bank)
+    old_bytes, old = file.read_bytes(), load_bank(file)
+    longest = finish(words)
+    new = load_bank(file)
+    archive.undo(bank)
+    if file.read_bytes() != old_bytes:
+        raise SystemExit("undo does not give the old bank back")
+    seen: Counter[str] = Counter()
+    while seen["killed"] < kills:
+        seen["killed"] += kill(words, longest, rng)
+        now = load_bank(file)
+        seen["old" if same(now, old) else "new" if same(now, new) else "BROKEN"] += 1
+        if not same(now, old):
+            archive.undo(bank)
+        seen["BROKEN"] += file.read_bytes() != old_bytes
+    return seen
+
+
+def trial_score(bank: Path, files: Path, work: Path, kills: int, rng: random.Random) -> Counter[str]:
+    """Kill scoring again and again until its table is there; the table must equal that of an undisturbed run."""
+    whole = work / "whole.csv"
+    longest = finish(["score", str(bank), str(files), "--out", str(whole)])
+    seen: Counter[str] = Counter()
+    while seen["killed"] < kills:
+        table = work / f"table{seen['tables']}.csv"
+        words = ["score", str(bank), str(files), "--out", str(table)]
+        for _ in range(kills):
+            seen["killed"] += kill(words, longest / 3, rng)
+            if table.exists():
+                break
+        if not table.exists():
+            finish(words)
+        seen["tables"] += 1
+        seen["BROKEN"] += table.read_bytes() != whole.read_bytes()
+    return seen
+
+
+def trial_watch(bank: Path, files: Path, work: Path, kills: int, rng: random.Random) -> Counter[str]:
+    """Kill a watch again and again; its table must have every window of every recording exactly once."""
+    seen: Counter[str] = Counter()
+    expected = {path.name for path in files.glob("*.wav")}
+    options = ["--once", "--quiet", "--settle", "1ms", "--poll", "5ms"]
+    while seen["killed"] < kills:
+        table, state = work / f"watch{seen['runs']}.csv", work / f"state{seen['runs']}"
+        words = ["watch", str(bank), str(files), "--csv", str(table), "--state", str(state), *options]
+        for _ in range(12):
+            seen["killed"] += kill(words, 0.4, rng)
+        finish(words)
+        with table.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        ids = [row["id"] for row in rows]
+        scored = Counter(row["file"] for row in rows if row["kind"] == "score")
+        good = len(ids) == len(set(ids)) and set(scored) == expected and set(scored.values()) == {1}
+        seen["BROKEN"] += not good
+        seen["runs"] += 1
+    return seen
+
+
+def run(kills: int, work: Path, seed: int = 0) -> dict[str, Counter[str]]:
+    """Do a quarter of the kills in each of the four commands and return what was seen."""
+    rng = random.Random(seed)
+    healthy, more, new = (recordings(work / name, 40, i) for name, i in (("h", 0), ("m", 100), ("n", 200)))
+    banks = work / "banks"
+    fit = ["--machine", "m", "--out", str(banks), "--window", "1s"]
+    finish(["fit", str(healthy), *fit])
+    bank, each = banks / "m", -(-kills // 4)
+    return {
+        "fit": trial_bank(["fit", str(more), *fit], bank, each, rng),
+        "bank add": trial_bank(["bank", "add", str(bank), str(more)], bank, each, rng),
+        "score": trial_score(bank, new, work, each, rng),
+        "watch": trial_watch(bank, new, work, each, rng),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = run(args.kills, Path(folder), args.seed)
+    for command, counts in results.items():
+        print(f"{command:<9}", ", ".join(f"{count} {word}" for word, count in counts.items()))
+    broken = sum(counts["BROKEN"] for counts in results.values())
+    print(f"{sum(counts['killed'] for counts in results.values())} kills, {broken} broken")
+    sys.exit(bool(broken))
