@@ -14,6 +14,7 @@ from echobank.errors import ConfigError
 
 AXES = ("pooling", "bands", "backend", "metric", "k")
 _AXIS = re.compile(r"(\w+)=(.*)", re.DOTALL)
+_COLON = re.compile(r":(?![^(]*\))")  # not within brackets
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Choice:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return ":".join([self.name, *(f"{key}={value}" for key, value in self.params.items())])
+        return ":".join([self.name, *(f"{key}={_bracketed(value)}" for key, value in self.params.items())])
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def parse_grid(texts: Sequence[str], config: Config) -> tuple[Cell, ...]:
 
     Args:
         texts: `axis=value,value`, several axes in one text or in many, such as "pooling=mean,gem:p=3,k=1,3".
-            A value of `pooling` or `backend` takes parameters after colons.
+            A value of `pooling` or `backend` takes parameters after colons; a parameter that holds colons itself
+            stands in brackets, as in "backend=min_fusion:members=(knn+ldn:K=16)".
         config: Gives the axes that are not named.
 
     Raises:
@@ -99,7 +101,7 @@ def _split(texts: Sequence[str]) -> dict[str, list[str]]:
 
 def _value(axis: str, text: str) -> Any:
     if axis in ("pooling", "backend"):
-        name, *pairs = text.split(":")
+        name, *pairs = _COLON.split(text)
         params = dict(_pair(pair, text) for pair in pairs)
         return Choice(name, params)
     value: Any = yaml.safe_load(text)
@@ -114,4 +116,8 @@ def _pair(text: str, whole: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ConfigError("a parameter is not of the form key=value", value=whole, where="--grid")
-    return key, yaml.safe_load(value)
+    return key, value[1:-1] if value[:1] == "(" and value[-1:] == ")" else yaml.safe_load(value)
+
+
+def _bracketed(value: object) -> str:
+    return f"({value})" if ":" in str(value) else str(value)

@@ -91,6 +91,15 @@ _LOGMEL_STATS = Card(
     citation="mean and standard deviation of each mel bin; has no weights",
 )
 
+_SPECTRUM = Card(
+    name="spectrum",
+    kind="spectrum",
+    front_end="",
+    dimension=176,
+    layers=1,
+    citation="power spectrum, 24 bands an octave, 49.6 Hz to 8 kHz (models/spectrum.py); has no weights",
+)
+
 _SOUNDNET_CITATION = (
     "Aytar, Vondrick, Torralba, SoundNet: Learning Sound Representations from Unlabeled Video, NIPS 2016"
 )
@@ -131,7 +140,7 @@ _MN04 = Card(
     citation="Schmid et al., Efficient Large-Scale Audio Tagging via Transformer-to-CNN Distillation, ICASSP 2023",
 )
 SMALL = _SOUNDNET.name  # the best small encoder by the evidence of docs/encoders.md; what `auto` takes without BEATs
-_OTHERS = (_LOGMEL_STATS, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
+_OTHERS = (_LOGMEL_STATS, _SPECTRUM, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
 
 CARDS: dict[str, Card] = {
     card.name: card for card in (*(_beats(tag, sha256) for tag, sha256 in _SHA256.items()), *_OTHERS)

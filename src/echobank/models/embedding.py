@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from echobank.errors import AudioError
 from echobank.models.encoder import Encoder, Float32
+from echobank.models.joined import JoinedEncoder
 from echobank.models.pooling import Pooling, pool
 from echobank.progress import Progress, silent
 from echobank.storage import atomic_path
@@ -105,6 +106,23 @@ def store_facts(encoder: Encoder, pooling: Pooling, layer: int | None) -> dict[s
     return {"encoder": asdict(encoder.facts), "pooling": asdict(pooling), "layer": layer}
 
 
+def embed_features(
+    features: Sequence[Float32], encoder: Encoder, poolings: Sequence[Pooling], layer: int | None = None
+) -> list[list[Float32]]:
+    """Return the embedding float32[H, D] of each clip by each pooling.
+
+    Args:
+        features: Log-mel float32[F, M] where the encoder has a cacheable front end, else waveforms float32[T].
+        encoder: What makes tokens.
+        poolings: Ways from tokens to an embedding.
+        layer: Layer of the encoder, from 1; None is the last.
+    """
+    if isinstance(encoder, JoinedEncoder):
+        return encoder.embed(features, poolings, layer)
+    tokens = (encoder.tokens_from_logmel if encoder.facts.front_end else encoder.tokens)(features, layer)
+    return [[pool(grid, pooling) for pooling in poolings] for grid in tokens]
+
+
 def embed(
     sources: Sequence[Source],
     encoder: Encoder,
@@ -186,15 +204,13 @@ def embed_each(
     batch: list[tuple[int, str, Float32]] = []
 
     def flush() -> None:
-        features = [item[2] for item in batch]
-        cached = bool(encoder.facts.front_end)
-        tokens = (encoder.tokens_from_logmel if cached else encoder.tokens)(features, layer)
-        for (position, identity, _), grid in zip(batch, tokens, strict=True):
-            for known, pooling, store in zip(vectors, poolings, stores, strict=True):
+        pooled = embed_features([item[2] for item in batch], encoder, poolings, layer)
+        for (position, identity, _), clip in zip(batch, pooled, strict=True):
+            for known, vector, store in zip(vectors, clip, stores, strict=True):
                 if position not in known:
-                    known[position] = pool(grid, pooling)
+                    known[position] = vector
                     if store:
-                        store.put(identity, known[position])
+                        store.put(identity, vector)
         batch.clear()
 
     for position, outcome in progress(zip(waiting, reader, strict=True), total=len(waiting), label=label):

@@ -9,6 +9,7 @@ from typing import Any
 from echobank.errors import ConfigError, WeightsError
 from echobank.models.cards import CARDS, Card
 from echobank.models.encoder import Encoder
+from echobank.models.joined import JOINT, JoinedEncoder
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE
 from echobank.models.weights import fetch
 from echobank.progress import Progress, silent
@@ -19,6 +20,7 @@ LOADERS = {
     "logmel_stats": "echobank.models.logmel_stats:load",
     "onnx": "echobank.models.onnx_encoder:load",
     "soundnet": "echobank.models.soundnet_weights:load",
+    "spectrum": "echobank.models.spectrum:load",
 }
 # kind -> "module:function" where weights are not a plain download, called as obtain(card, cache, progress) -> Path
 SOURCES = {"soundnet": "echobank.models.soundnet_weights:obtain"}
@@ -56,7 +58,8 @@ def load_encoder(
     """Return an encoder, its weights loaded strictly.
 
     Args:
-        name_or_path: A card's name (`beats_base`), a checkpoint file, or `<kind>:<file>` such as `onnx:model.onnx`.
+        name_or_path: A card's name (`beats_base`), a checkpoint file, or `<kind>:<file>` such as `onnx:model.onnx`;
+            several joined by "+" hear side by side (`models.joined`).
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
         precision: "fp32", "bf16" (matrix products only), or "auto": bf16 where the processor has units for it.
         compile: Whether torch compiles the model at first use.
@@ -73,6 +76,15 @@ def load_encoder(
     """
     if precision not in PRECISIONS:
         raise ConfigError("unknown precision", value=precision, hint=f"allowed: {', '.join(PRECISIONS)}")
+    if parts := joined_names(name_or_path):
+        if weights is not None or adapter is not None:
+            raise WeightsError("weights of a joined encoder are given in its name", value=str(name_or_path))
+        return JoinedEncoder(
+            [
+                load_encoder(part, device, precision=precision, compile=compile, cache=cache, progress=progress)
+                for part in parts
+            ]
+        )
     if adapter is None and Path(name_or_path).is_file():
         from echobank.models.adapter import is_adapter, load_adapter  # torch, which not every encoder needs
 
@@ -113,11 +125,20 @@ def front_end_of(name_or_path: str | Path) -> tuple[int, str]:
     Raises:
         WeightsError: Unknown name.
     """
+    if parts := joined_names(name_or_path):
+        return max(front_end_of(part)[0] for part in parts), ""
     kind, card, path = _resolve(name_or_path)
     if kind == "onnx" and path is not None:
         heard: tuple[int, str] = _imported("echobank.models.onnx_encoder:hears")(path)
         return heard
     return (card.sample_rate, card.front_end) if card else (SAMPLE_RATE, KALDI_128)
+
+
+def joined_names(name_or_path: str | Path) -> list[str]:
+    """Return the parts of `a+b`, none for a single encoder; a "+" in the name of a file that is there joins nothing."""
+    text = str(name_or_path)
+    file = text.partition(":")[2] if text.partition(":")[0] in LOADERS else text
+    return [] if JOINT not in text or Path(file).is_file() else text.split(JOINT)
 
 
 def _imported(place: str) -> Any:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from echobank.data.audio import RESAMPLER, Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.embedding import store_facts
+from echobank.models.embedding import embed_features, store_facts
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
-from echobank.models.pooling import Pooling, pool
+from echobank.models.pooling import Pooling
 
 Float64 = NDArray[np.float64]
 
@@ -114,11 +114,8 @@ class Listener:
         A waveform that is shorter than the encoder's shortest input raises AudioError.
         """
         mels = [self.logmel(waveform) for waveform in samples]
-        if self.encoder.facts.front_end == KALDI_128:
-            tokens = self.encoder.tokens_from_logmel(mels, self.layer)
-        else:
-            tokens = self.encoder.tokens(list(samples), self.layer)
-        vectors = np.stack([pool(grid, self.pooling) for grid in tokens])
+        features = mels if self.encoder.facts.front_end == KALDI_128 else samples
+        vectors = np.stack([clip[0] for clip in embed_features(features, self.encoder, [self.pooling], self.layer)])
         profiles = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
         return vectors.astype(np.float32), profiles.astype(np.float32)
 

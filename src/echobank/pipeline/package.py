@@ -26,7 +26,7 @@ def system_facts(run: Run) -> SystemFacts:
         machine_learning_method=f"{config.scoring.backend} ({config.scoring.metric}, k = {config.model.k})",
         aggregation_method=f"{config.model.pooling} of tokens{' a frequency band' if config.model.bands else ''}",
         domain_generalization_method=f"one bank of {config.train.domain} clips",
-        ensemble_method_subsystem_count=len(str(members).split(",")) if members else None,
+        ensemble_method_subsystem_count=len(str(members).split("+")) if members else None,
         decision_making=f"{config.decision.method}, false-alarm rate {config.decision.false_alarm_rate}",
         external_data_usage="pre-trained model" if pretrained else None,
         development_data_usage="none",

@@ -27,6 +27,7 @@ def study_figure(results: Sequence[CellResult], reference: int) -> str:
     """
     shown = [result for result in results if result.evaluation]
     varied = [i for i in range(len(AXES)) if len({result.cell.values[i] for result in shown}) > 1]
+    names = ["  ".join(result.cell.values[i] for i in varied) for result in shown]
 
     def draw(axes: "Axes") -> None:
         for height, result in enumerate(shown):
@@ -38,7 +39,7 @@ def study_figure(results: Sequence[CellResult], reference: int) -> str:
         base = results[reference].evaluation
         if base:
             axes.axvline(100 * base.official_score, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.set_yticks(range(len(shown)), ["  ".join(result.cell.values[i] for i in varied) for result in shown])
+        axes.set_yticks(range(len(shown)), names)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=LINE, linewidth=0.5)
@@ -48,7 +49,7 @@ def study_figure(results: Sequence[CellResult], reference: int) -> str:
             "round: within noise of the best; dashed: reference"
         )
 
-    size = (7.0, 1.2 + 0.25 * len(shown))
+    size = (5.5 + 0.075 * max(map(len, names), default=0), 1.2 + 0.25 * len(shown))  # a letter is about 0.075 inch
     return standalone(render(draw, size, f"Official score of {len(shown)} settings with 95 percent intervals"))
 
 

@@ -6,7 +6,10 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import yaml
+
 from echobank.detection.backends.base import Backend
+from echobank.detection.backends.part import Part
 from echobank.detection.search import METRICS
 from echobank.errors import ConfigError
 
@@ -32,7 +35,7 @@ def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -
     """Return an unfitted back-end.
 
     Args:
-        name: One of `BACKENDS`.
+        name: One of `BACKENDS`; with `@encoder` behind it, it looks at that part of a joined embedding.
         k: Neighbours whose distances are averaged.
         metric: "cosine" or "euclidean".
         params: Values of the other fields of the back-end's class.
@@ -40,6 +43,9 @@ def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -
     Raises:
         ConfigError: Unknown name, metric or parameter, or an impossible value.
     """
+    name, joint, part = name.partition("@")
+    if joint:
+        return Part(make_backend(name, k=k, metric=metric, params=params), part)
     if name not in BACKENDS:
         raise ConfigError("unknown back-end", value=name, hint=_nearest(name, BACKENDS))
     if metric not in METRICS:
@@ -58,6 +64,22 @@ def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -
             raise ConfigError(f"impossible value of {key} of back-end {name}", value=value, hint=f"allowed: {expected}")
     backend: Backend = cls(k=k, metric=metric, **params)
     return backend
+
+
+def parse_backend(text: str) -> tuple[str, dict[str, Any]]:
+    """Return name and parameters of `name:key=value:key=value`, values as in YAML.
+
+    Raises:
+        ConfigError: A parameter is not of that form.
+    """
+    name, *pairs = text.split(":")
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise ConfigError("a parameter is not of the form key=value", value=text)
+        params[key] = yaml.safe_load(value)
+    return name, params
 
 
 def _expected(value: object, kind: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from echobank.detection import backends
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Backend, Float32, Float64
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.errors import ConfigError
@@ -23,9 +23,10 @@ class MinFusion:
     group in their banks: a difference of the order of 1 / N.
 
     Attributes:
-        k: Given to the members.
-        metric: Given to the members.
-        members: Names of back-ends, joined by "+".
+        k: Given to the members that name none.
+        metric: Given to the members that name none.
+        members: Back-ends joined by "+", each with its parameters and, where encoders are joined, the part that it
+            looks at: `ldn@soundnet:K=16+mahalanobis@spectrum:metric=euclidean`.
     """
 
     k: int = 1
@@ -33,10 +34,7 @@ class MinFusion:
     members: str = "knn+mahalanobis+ldn+pca"
 
     def __post_init__(self) -> None:
-        names = self.members.split("+")
-        if "min_fusion" in names:
-            raise ConfigError("min_fusion cannot be a member of itself", value=self.members)
-        self._made = [backends.make_backend(name, k=self.k, metric=self.metric, params={}) for name in names]
+        self._made = [self._member(text) for text in self.members.split("+")]
 
     def fit(self, bank: Bank) -> Self:
         """Fit the members and take their leave-one-out scores.
@@ -67,6 +65,16 @@ class MinFusion:
             out = groups == group
             scores[out] = _least(self.own_[:, out], self.own_[:, ~out])
         return scores
+
+    def _member(self, text: str) -> Backend:
+        name, params = backends.parse_backend(text)
+        if name.partition("@")[0] == "min_fusion":
+            raise ConfigError("min_fusion cannot be a member of itself", value=self.members)
+        common = {"k": self.k, "metric": self.metric, **params}
+        k, metric = common.pop("k"), common.pop("metric")
+        if type(k) is not int:
+            raise ConfigError("k of a member must be a whole number", value=text)
+        return backends.make_backend(name, k=k, metric=metric, params=common)
 
 
 def _least(scores: Float64, own: Float64) -> Float64:

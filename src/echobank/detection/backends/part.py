@@ -1,0 +1,81 @@
+"""A back-end that looks at one part of a joined embedding (`models.joined`): `knn@soundnet`."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Self
+
+from echobank.detection.backends.base import Backend, Float32, Float64
+from echobank.detection.bank import Bank
+from echobank.errors import BankError, WeightsError
+from echobank.models.joined import JOINT
+from echobank.models.registry import find_card
+
+
+@dataclass
+class Part:
+    """The score of a back-end on the slice that one encoder made. Leave-one-out is that of the back-end.
+
+    Attributes:
+        backend: Unfitted.
+        name: Name of the encoder, or an alias of its card.
+    """
+
+    backend: Backend
+    name: str
+
+    def fit(self, bank: Bank) -> Self:
+        """Find the part and fit the back-end on it.
+
+        Raises:
+            BankError: The bank has no such part, or is too small for the back-end.
+        """
+        self.start_, self.bands_, self.dimension_ = _place(bank, self.name)
+        self.fitted_ = self.backend.fit(dataclasses.replace(bank, vectors=self._taken(bank.vectors)))
+        return self
+
+    def score(self, embeddings: Float32) -> Float64:
+        """Return float64[Q] of float32[Q, 1, D of all parts]."""
+        return self.fitted_.score(self._taken(embeddings))
+
+    def self_scores(self) -> Float64:
+        """Return float64[N].
+
+        Raises:
+            BankError: The bank without a group is too small for the back-end.
+        """
+        return self.fitted_.self_scores()
+
+    def _taken(self, vectors: Float32) -> Float32:
+        """Return float32[N, H, D] of the part."""
+        size = self.bands_ * self.dimension_
+        return vectors[:, 0, self.start_ : self.start_ + size].reshape(-1, self.bands_, self.dimension_)
+
+
+def _place(bank: Bank, name: str) -> tuple[int, int, int]:
+    """Return where the part begins, its bands H and its dimension D, from what made the bank."""
+    encoder = bank.made_by.get("encoder", {})
+    names = str(encoder.get("name", "?")).split(JOINT)
+    if "parts" not in encoder:
+        raise BankError(
+            f"no joined encoder made this bank: it has no part {name!r}",
+            value=names[0],
+            hint=f"leave out @{name}, or join encoders as in model.embedding=beats_base+spectrum",
+        )
+    wanted = name if name in names else _canonical(name)
+    if wanted not in names:
+        raise BankError("the bank has no such part", value=name, hint=f"its parts are {', '.join(names)}")
+    start = 0
+    for other in names:
+        facts = encoder["parts"][other]
+        bands = facts["bands"] if bank.made_by["pooling"]["bands"] else 1
+        if other == wanted:
+            break
+        start += bands * facts["dimension"]
+    return start, bands, facts["dimension"]
+
+
+def _canonical(name: str) -> str:
+    try:
+        return find_card(name).name
+    except WeightsError:
+        return name
