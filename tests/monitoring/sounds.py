@@ -1,5 +1,8 @@
 """Invented sounds of one machine for the tests: a hum with harmonics in noise, healthy or with a tone added."""
 
+import resource
+from contextlib import contextmanager
+
 import numpy as np
 import soundfile
 
@@ -34,3 +37,14 @@ def healthy_folder(folder, count=24, seconds=4.0):
     for i in range(count):
         write(folder / f"{i:02d}.wav", hum(seconds, seed=i))
     return folder
+
+
+@contextmanager
+def full_disk(size):
+    """Refuse, in the system itself, every byte that would lie at `size` or beyond in any file of this process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -4,6 +4,7 @@ import pytest
 
 from echobank.errors import InputError, OutputError
 from echobank.monitoring.journal import Journal, read_journal
+from tests.monitoring.sounds import full_disk
 
 
 def records(path):
@@ -45,3 +46,24 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write the journal"):
         Journal(tmp_path / "file" / "j")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_full_disk_leaves_whole_records_and_writing_goes_on_when_there_is_room(tmp_path, durable):
+    with Journal(tmp_path / "j", durable=durable) as journal:
+        journal.append({"n": 0})
+        with full_disk(20), pytest.raises(OutputError, match="disk is not full"):
+            journal.append({"n": 1, "long": "x" * 100})
+        assert records(tmp_path / "j") == [{"n": 0}]
+        journal.append({"n": 2})
+    assert records(tmp_path / "j") == [{"n": 0}, {"n": 2}]
+
+
+def test_one_writer_at_a_time(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        journal.append({"n": 0})
+        with pytest.raises(OutputError, match="another program is writing"):
+            Journal(tmp_path / "j")
+        journal.append({"n": 1})
+    Journal(tmp_path / "j").close()
+    assert records(tmp_path / "j") == [{"n": 0}, {"n": 1}]

@@ -14,7 +14,8 @@ import pytest
 from echobank.errors import ConfigError
 from echobank.monitoring.delivery import Delivery
 from echobank.monitoring.journal import Journal
-from echobank.monitoring.sinks import MqttSink, WebhookSink
+from echobank.monitoring.sinks import CsvSink, MqttSink, SinkError, WebhookSink
+from tests.monitoring.sounds import full_disk
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 HEADER = {"machine": "m"}
@@ -130,6 +131,62 @@ def test_addresses_are_checked(wrong):
         MqttSink(wrong, "m")
 
 
+def test_a_slow_webhook_does_not_keep_the_watch_from_listening(receiver, tmp_path):
+    journal, clock = outbox(tmp_path, 10), Clock()
+    receiver.mood = lambda: setattr(clock, "now", clock.now + 1.5) or "well"
+    delivery = Delivery(WebhookSink(receiver.url), tmp_path, clock)
+    for done in (2, 4, 6, 8, 10):
+        delivery.pump(journal, "g")
+        assert receiver.posts == done
+    delivery.pump(journal, "g")
+    assert delivery.done and receiver.posts == 10
+
+
+def test_a_secret_in_an_address_is_told_to_nobody(receiver, tmp_path):
+    receiver.mood = "refuse"
+    for url in (f"{receiver.url}/s3cret?sig=s3cret", "http://user:s3cret@127.0.0.1:9/s3cret"):
+        sink = WebhookSink(url)
+        delivery = Delivery(sink, tmp_path)
+        delivery.pump(outbox(tmp_path, 1), "g")
+        assert "127.0.0.1" in delivery.trouble
+        assert "s3cret" not in delivery.trouble + sink.name
+
+
+def test_different_addresses_are_different_sinks(tmp_path):
+    (tmp_path / "a").mkdir()
+    sinks = [
+        *(WebhookSink(f"http://host/hook?key={key}") for key in "ab"),
+        *(MqttSink(f"mqtt://host/{topic}", "m") for topic in "ab"),
+        *(CsvSink(folder / "rows.csv") for folder in (tmp_path, tmp_path / "a")),
+    ]
+    assert len({sink.name for sink in sinks}) == len(sinks)
+    assert MqttSink("mqtt://user:old@host/a", "m").name == MqttSink("mqtt://user:new@host/a", "m").name
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    sink = CsvSink(tmp_path / "rows.csv")
+    sink.send([{"id": "1", "kind": "open"}])
+    whole = sink.path.read_bytes()
+    with full_disk(len(whole) + 10), pytest.raises(SinkError, match="cannot write"):
+        sink.send([{"id": str(i), "kind": "open"} for i in range(9)])
+    assert sink.path.read_bytes() == whole
+    sink.send([{"id": "2", "kind": "open"}])
+    assert sink.path.read_text().count("\n") == 3
+
+
+def test_a_table_that_somebody_edited_is_not_cut(tmp_path):
+    sink = CsvSink(tmp_path / "rows.csv")
+    sink.send([{"id": "1", "kind": "open"}])
+    mark = sink.mark()
+    sink.send([{"id": "2", "kind": "open"}])
+    sink.rewind(mark)
+    assert sink.mark() == mark
+    sink.path.write_text("a note of mine\n" + sink.path.read_text())
+    edited = sink.path.read_bytes()
+    sink.rewind(mark)
+    assert sink.path.read_bytes() == edited
+
+
 class Broker:
     """Mosquitto on a free port, with what it keeps on disk."""
 
@@ -228,4 +285,14 @@ def test_mqtt_keeps_the_last_heartbeat_and_tells_when_the_watch_is_gone(broker):
     sink._client.socket().shutdown(socket.SHUT_RDWR)  # as if the machine lost its power
     sink._client.loop_stop()
     until(lambda: any(m["kind"] == "gone" for _, m in listener.got))
+    listener.close()
+
+
+def test_a_watch_that_is_stopped_says_goodbye(broker):
+    sink = MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump")
+    sink.send([{"id": "1", "kind": "heartbeat", "files": 3}])
+    sink.close()
+    listener = Listener(broker.port)
+    until(lambda: listener.got)
+    assert listener.got == [("plant/pump/heartbeat", {"kind": "gone", "machine": "pump"})]
     listener.close()

@@ -7,11 +7,12 @@ import shutil
 
 import pytest
 
+from echobank.cli import main
 from echobank.errors import InputError
 from echobank.monitoring.machine import open_machine
 from echobank.monitoring.sinks import CsvSink, LineSink, SinkError
 from echobank.monitoring.watch import Watch, WatchSettings
-from tests.monitoring.sounds import hum, with_tone, write
+from tests.monitoring.sounds import full_disk, hum, with_tone, write
 
 SETTINGS = WatchSettings(k=2, n=3, settle=5.0, heartbeat=0)
 
@@ -175,7 +176,7 @@ def test_csv_rows_are_there_exactly_once_even_when_killed_before_the_cursor_move
     write(folder / "a.wav", hum(4.0))
     settle(start(CsvSink(table)), clock)
     whole = table.read_bytes()
-    cursor = tmp_path / "state" / "csv-rows.csv.cursor.json"
+    (cursor,) = (tmp_path / "state").glob("csv-rows.csv-*.cursor.json")
     facts = json.loads(cursor.read_text())
     cursor.write_text(json.dumps({**facts, "offset": 0, "mark": 0}))  # as if killed between row and cursor
     with table.open("ab") as stream:
@@ -204,8 +205,6 @@ def test_a_bank_that_is_changed_is_taken_up(fitted, bank, place):
     strange = with_tone(hum(2.0, seed=101), 0.0, 2.0)
     write(folder / "a.wav", strange)
     settle(watch, clock)
-    from echobank.cli import main
-
     assert main(["bank", "add", str(bank), str(folder / "a.wav")]) == 0
     shutil.copy(folder / "a.wav", folder / "b.wav")
     settle(watch, clock)
@@ -253,3 +252,103 @@ def test_lines_are_json(place, capsys):
     settle(start(LineSink()), clock)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["kind"] for line in lines] == ["score"]
+
+
+def test_a_full_disk_is_a_trouble_and_nothing_is_lost_or_doubled(place, tmp_path):
+    start, clock, receiver, folder = place
+    watch = start(CsvSink(tmp_path / "rows.csv"))
+    write(folder / "a.wav", hum(2.0))
+    settle(watch, clock)
+    write(folder / "b.wav", hum(2.0, seed=1))
+    with full_disk((tmp_path / "state" / "journal.jsonl").stat().st_size + 20):
+        assert settle(watch, clock) == 0
+        assert "cannot write the journal" in watch.troubles[0] and "trying again" in watch.troubles[0]
+        assert not watch.idle
+    assert settle(watch, clock) == 1
+    assert watch.troubles == () and watch.idle
+    assert names(receiver) == ["a.wav", "b.wav"]
+    with (tmp_path / "rows.csv").open(newline="") as stream:
+        assert [row["file"] for row in csv.DictReader(stream)] == ["a.wav", "b.wav"]
+
+
+def test_a_long_backlog_does_not_silence_the_heartbeat_nor_the_stop(place, monkeypatch):
+    start, clock, receiver, folder = place
+    for i in range(6):
+        write(folder / f"{i}.wav", hum(2.0, seed=i))
+    watch = start(settings=WatchSettings(settle=5.0, heartbeat=10.0))
+    real = type(watch._machine.listener).hear
+
+    def slow(self, paths):
+        clock.now += 4
+        return real(self, paths)
+
+    monkeypatch.setattr(type(watch._machine.listener), "hear", slow)
+    watch.step()
+    clock.now += 6
+    assert watch.step(lambda: len(names(receiver)) == 4) == 4
+    assert [m["files"] for m in receiver.taken if m["kind"] == "heartbeat"] == [0, 1, 4]
+    assert settle(watch, clock) == 2
+
+
+def test_a_huge_folder_gets_rests_between_looks(place):
+    start, _, _, folder = place
+    watch = start()
+    ticks = iter(range(1000))
+    watch._landing._clock = lambda: float(next(ticks))
+    watch._landing.look({})
+    assert watch.rest == pytest.approx(9.0)
+    assert folder.is_dir()
+
+
+def test_what_lies_in_the_folder_may_be_more_than_a_journal_is_long(place, monkeypatch, tmp_path):
+    start, clock, _, folder = place
+    watch = start()
+    monkeypatch.setattr("echobank.monitoring.watch._LONG_JOURNAL", 2000)
+    for i in range(60):
+        write(folder / f"{i:040d}.wav", hum(0.2, seed=i))
+    settle(watch, clock)
+    journal = tmp_path / "state" / "journal.jsonl"
+    assert journal.stat().st_size > 2000 and len(journal.read_text().splitlines()) == 1
+    before = journal.stat().st_ino
+    for _ in range(3):
+        settle(watch, clock)
+    assert journal.stat().st_ino == before
+
+
+def test_a_bank_that_no_longer_fits_is_a_trouble_and_is_read_once(fitted, bank, place, monkeypatch):
+    start, clock, _, folder = place
+    watch = start(bank=bank)
+    fit = ["fit", str(fitted / "healthy"), "--machine", "pump", "--out", str(bank.parent)]
+    assert main([*fit, "--window", "1s"]) == 0
+    loads = []
+    from echobank.monitoring import watch as watching
+
+    real = watching.load_bank
+    monkeypatch.setattr(watching, "load_bank", lambda path: loads.append(path) or real(path))
+    write(folder / "a.wav", hum(2.0))
+    assert settle(watch, clock) == 1
+    assert len(loads) == 1 and "restart the watch" in watch.troubles[0]
+    assert main(["bank", "undo", str(bank)]) == 0
+    watch.step()
+    assert watch.troubles == ()
+    (bank / "bank.safetensors").write_bytes(b"no bank")
+    watch.step()
+    assert "cannot be used" in watch.troubles[0]
+
+
+def test_messages_tell_when_the_recording_was_made_and_when_it_was_heard(place):
+    start, clock, receiver, folder = place
+    path = write(folder / "a.wav", hum(2.0))
+    os.utime(path, (1_600_000_000.25, 1_600_000_000.25))
+    settle(start(), clock)
+    assert receiver.taken[0]["file_time"] == "2020-09-13T12:26:40.250+00:00" < receiver.taken[0]["time"]
+
+
+def test_the_command_says_what_it_watches_and_what_came_of_it(fitted, tmp_path, capsys):
+    words = ["watch", str(fitted / "banks" / "pump"), str(fitted / "new"), "--state", str(tmp_path / "state")]
+    assert main([*words, "--once", "--settle", "1ms", "--poll", "5ms", "--k-of-n", "2/3"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["kind"] for line in out.splitlines()].count("open") == 1
+    first, last = err.splitlines()
+    assert "0 recordings done" in first and "2 of 3 windows above" in first
+    assert last.startswith("stopped; pump in") and "2 recordings done, an event is open" in last

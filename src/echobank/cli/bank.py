@@ -24,7 +24,7 @@ from echobank.errors import BankError
 from echobank.monitoring import archive, curate
 from echobank.monitoring.fit import gather, roots_of
 from echobank.monitoring.health import describe_health, health, percent
-from echobank.monitoring.machine import listener_of
+from echobank.monitoring.machine import listener_of, rate_and_threshold
 from echobank.monitoring.tags import find_recordings
 
 
@@ -168,6 +168,9 @@ def _load(path: str) -> Bank:
 
 
 def _say(before: Bank, after: Bank) -> None:
-    old, new = health(before), health(after)
-    print(f"{old.rows} windows before, {new.rows} now (revision {archive.revision_of(after)})")
-    print(f"alarm above {old.threshold:.4g} before, {new.threshold:.4g} now, at a rate of {percent(new.rate)}")
+    if archive.revision_of(before) == archive.revision_of(after):
+        print(f"nothing to change: {len(after)} windows as before (revision {archive.revision_of(after)})")
+        return
+    (_, old), (rate, new) = rate_and_threshold(before), rate_and_threshold(after)
+    print(f"{len(before)} windows before, {len(after)} now (revision {archive.revision_of(after)})")
+    print(f"alarm above {old:.4g} before, {new:.4g} now, at a rate of {percent(rate)}")

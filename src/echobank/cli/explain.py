@@ -5,6 +5,7 @@ from pathlib import Path
 
 from echobank.cli.own import add_bank, add_far, open_bank, seconds
 from echobank.monitoring.explain import explain
+from echobank.monitoring.page import digest_of, write_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +23,7 @@ def run(args: argparse.Namespace) -> int:
     for sentence in explain(machine, args.file, args.at).sentences:
         print(sentence)
     if args.report:
-        from echobank.monitoring.page import write_page
-
-        write_page(args.report, machine, [Path(args.file)])
+        write_page(args.report, machine, digest_of(machine, [Path(args.file)]))
         print(f"wrote {args.report}")
     return 0
 

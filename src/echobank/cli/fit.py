@@ -9,7 +9,7 @@ from echobank.cli.own import add_far, add_tags, machine_name, seconds, tagging
 from echobank.cli.progress import bar
 from echobank.monitoring import archive
 from echobank.monitoring.fit import FitSettings, Harvest, fit_machine, machine_config
-from echobank.monitoring.health import describe_health, health
+from echobank.monitoring.health import counted, describe_health, health
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,10 +34,12 @@ def run(args: argparse.Namespace) -> int:
     wanted = FitSettings(args.machine, args.window, hop, tagging(args.tags), args.far)
     machine, harvest = fit_machine(config, args.healthy, wanted, bar)
     path = Path(args.out) / args.machine
-    archive.put(path, machine.bank, "fit", recordings=len(harvest.heard))
+    bank = archive.put(path, machine.bank, "fit", recordings=len(harvest.heard))
     for line in [*describe_harvest(harvest), *describe_health(health(machine.bank))]:
         print(line)
     print(f"wrote {archive.bank_file(path)}")
+    if archive.revision_of(bank) > 1:
+        print(f"the bank that lay there can be had back: echobank bank undo {path}")
     return report_skipped(harvest.skipped)
 
 
@@ -49,13 +51,13 @@ def describe_harvest(harvest: Harvest) -> list[str]:
     flags = Counter(flag for item in heard for flag in item.flags)
     hours = sum(item.seconds for item in heard) / 3600
     lines = [
-        f"heard {len(heard)} recordings, {hours:.2f} h, at "
+        f"heard {counted(len(heard), 'recording')}, {hours:.2f} h, at "
         + ", ".join(f"{rate} Hz" for rate, _ in rates.most_common()),
         f"level {levels[0]:.1f} to {levels[-1]:.1f} dBFS, median {levels[len(levels) // 2]:.1f}",
     ]
     if len(rates) > 1:
         lines.append("the rates differ: recordings of different rates may differ in sound for that reason alone")
-    lines += [f"{count} recordings are {flag} in part or whole" for flag, count in sorted(flags.items())]
+    lines += [f"{flag} in part or whole: {counted(n, 'recording')}" for flag, n in sorted(flags.items())]
     lines += [f"the same recording twice: {name} and {first}" for name, first in harvest.duplicates[:10]]
     if len(harvest.duplicates) > 10:
         lines.append(f"... and {len(harvest.duplicates) - 10} more copies, each remembered once")

@@ -2,15 +2,19 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from echobank.cli.own import add_bank, add_far, open_bank
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
+from echobank.monitoring.health import counted
 from echobank.monitoring.machine import Machine, Verdict
-from echobank.monitoring.score import Tally, score_stream, score_to_table, tally
+from echobank.monitoring.page import Digest, write_page
+from echobank.monitoring.score import Counting, Tally, score_stream, score_to_table
 from echobank.monitoring.table import check_table, write_csv_rows
 from echobank.monitoring.tags import find_recordings
+from echobank.report.figures import require_matplotlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,17 +34,19 @@ def run(args: argparse.Namespace) -> int:
     """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
     if args.out:
         check_table(args.out)
+    if args.report:
+        require_matplotlib()
     machine = open_bank(args)
     paths = _existing(args.files)
+    digest = Digest()
+    see: Callable[[Verdict], object] = digest.see if args.report else lambda _: None
     if args.out:
-        result = score_to_table(machine, args.bank, paths, args.out, bar)
+        result = score_to_table(machine, args.bank, paths, args.out, bar, see)
         print(f"wrote {args.out}", file=sys.stderr)
     else:
-        result = _print(machine, paths)
+        result = _print(machine, paths, see)
     if args.report:
-        from echobank.monitoring.page import write_page
-
-        write_page(args.report, machine, paths, bar)
+        write_page(args.report, machine, digest)
         print(f"wrote {args.report}", file=sys.stderr)
     return _conclude(machine, result)
 
@@ -54,13 +60,13 @@ def _existing(files: list[str]) -> list[Path]:
     return [*found, *dict.fromkeys(missing)]
 
 
-def _print(machine: Machine, paths: list[Path]) -> Tally:
-    verdicts: list[Verdict] = []
+def _print(machine: Machine, paths: list[Path], see: Callable[[Verdict], object]) -> Tally:
+    counting = Counting()
     write_csv_rows(sys.stdout, (), header=True)
     for rows in score_stream(machine, paths):
-        write_csv_rows(sys.stdout, rows, header=False)
-        verdicts += rows
-    return tally(verdicts)
+        write_csv_rows(sys.stdout, counting.watch(rows, see), header=False)
+        sys.stdout.flush()
+    return counting.result()
 
 
 def _conclude(machine: Machine, result: Tally) -> int:
@@ -68,8 +74,8 @@ def _conclude(machine: Machine, result: Tally) -> int:
         print(f"skipped: {reason or file}", file=sys.stderr)
     resumed = f", {result.resumed} of them before an interruption" if result.resumed else ""
     print(
-        f"{machine.name}: {result.files} recordings{resumed}, {result.windows} windows; "
-        f"{result.anomalous_windows} windows of {result.anomalous_files} recordings are anomalous "
+        f"{machine.name}: {counted(result.files, 'recording')}{resumed}, {counted(result.windows, 'window')}; "
+        f"anomalous: {counted(result.anomalous_windows, 'window')} of {counted(result.anomalous_files, 'recording')} "
         f"(score above {machine.threshold:.4g}); {result.failed} could not be scored",
         file=sys.stderr,
     )

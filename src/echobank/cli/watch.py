@@ -49,17 +49,19 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     watch = Watch(machine, Path(args.bank), Path(args.folder), state, _sinks(args, machine), settings, rate=args.far)
+    print(watch.summary, file=sys.stderr)
     said: tuple[str, ...] = ()
     try:
         while not stop.is_set():
-            done = watch.step()
+            done = watch.step(stop.is_set)
             said = _complain(watch.troubles, said)
             if not done:
                 if args.once and watch.idle:
                     break
-                stop.wait(args.poll)
+                stop.wait(max(args.poll, watch.rest))
     finally:
         watch.close()
+    print(f"stopped; {watch.summary}", file=sys.stderr)
     return 0
 
 
@@ -88,7 +90,7 @@ def _complain(now: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
     """Print troubles that are new, and that they are over."""
     for trouble in now:
         if trouble not in before:
-            print(f"echobank: {trouble}; trying again", file=sys.stderr)
+            print(f"echobank: {trouble}", file=sys.stderr)
     if before and not now:
         print("echobank: all is well again", file=sys.stderr)
     return now

@@ -45,7 +45,7 @@ def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts:
 
     Args:
         path: The bank.
-        work: Old bank to new bank.
+        work: Old bank to new bank; the old one itself says that there is nothing to change.
         action: One word for the log: add, remove, ...
         facts: More plain facts for the log.
 
@@ -55,7 +55,10 @@ def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts:
     """
     with _locked(path):
         old = load_bank(bank_file(path))
-        new = _stamped(work(old), revision_of(old) + 1, old.settings.get("log", []), action, facts)
+        changed = work(old)
+        if changed is old:
+            return old
+        new = _stamped(changed, revision_of(old) + 1, old.settings.get("log", []), action, facts)
         _keep(path, revision_of(old))
         save_bank(new, bank_file(path))
         return new
@@ -73,7 +76,7 @@ def put(path: Path | str, bank: Bank, action: str, **facts: Any) -> Bank:
         if bank_file(path).exists():
             revision = _revision_on_disk(path)
             _keep(path, revision)
-        new = _stamped(bank, revision + 1, [], action, facts)
+        new = _stamped(bank, revision + 1, bank.settings.get("log", []), action, facts)
         save_bank(new, bank_file(path))
         return new
 

@@ -61,9 +61,8 @@ class Calibration:
         allowed = rate * (self.groups + 1) - 1
         if allowed < -_TOLERANCE:
             raise InputError(
-                f"{self.groups} independent healthy recordings support a false-alarm rate of "
-                f"{self.smallest_rate:.3g} at the least",
-                value=rate,
+                f"{self.groups} independent healthy recordings or blocks support a false-alarm rate of "
+                f"{100 * self.smallest_rate:.3g} % at the least, not of {100 * rate:.3g} %",
                 hint="record more healthy sound, or ask for a higher rate",
             )
         return float(self.scores[np.flatnonzero(self.tails > allowed + _TOLERANCE)[-1]])
@@ -85,5 +84,5 @@ def calibrate(self_scores: Float64, groups: Sequence[str]) -> Calibration:
     order = np.argsort(self_scores, kind="stable")
     weights = np.array([1 / sizes[groups[i]] for i in order])
     scores = self_scores[order]
-    above = np.cumsum(weights[::-1])[::-1]
+    above = np.round(np.cumsum(weights[::-1])[::-1], 12)  # sums of shares such as 1/3 are whole numbers again
     return Calibration(scores, above[np.searchsorted(scores, scores, side="left")], len(sizes))

@@ -13,7 +13,7 @@ from echobank.detection.bank import Bank, Row, build_bank
 from echobank.errors import BankError, InputError
 from echobank.models.encoder import Float32
 from echobank.monitoring.fit import Harvest, in_groups
-from echobank.monitoring.machine import backend_of, calibrated, calibration_of
+from echobank.monitoring.machine import backend_of, calibrated, calibration_of, rate_and_threshold
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
         gone |= hit
     if gone.all():
         raise BankError("nothing would be left in the bank")
-    return calibrated(bank.select(~gone))
+    forgotten = {row.sha256 for row, hit in zip(bank.rows, gone, strict=True) if hit}
+    left_out = [item for item in _left_out(bank) if _recording(item[1]) not in forgotten]
+    return calibrated(_leaving_out(bank.select(~gone), left_out))
 
 
 def merge(banks: Sequence[Bank]) -> Bank:
@@ -102,6 +104,9 @@ def merge(banks: Sequence[Bank]) -> Bank:
             merged = _joined(merged, more.vectors, more.rows, more.extras)
         roots = list(dict.fromkeys([*merged.settings.get("roots", []), *other.settings.get("roots", [])]))
         merged = dataclasses.replace(merged, settings={**merged.settings, "roots": roots})
+        counted = {*known, *(_recording(group) for _, group in _left_out(merged))}
+        more_left_out = [item for item in _left_out(other) if _recording(item[1]) not in counted]
+        merged = _leaving_out(merged, [*_left_out(merged), *more_left_out])
     return _bounded(merged)
 
 
@@ -124,15 +129,13 @@ def compact(bank: Bank, size: int) -> Bank:
     left = bank.select(~np.isin(np.arange(len(bank)), chosen))
     if len(set(kept.groups)) < 2:
         raise BankError("the rows that are left come from one recording", value=size, hint="keep more rows")
-    before = bank.settings.get("dropped", {"scores": [], "groups": []})
-    scores, groups = list(before["scores"]), list(before["groups"])
+    left_out = _left_out(bank)
     for name in sorted({row.group for row in left.rows}):
         others = np.array([row.group != name for row in kept.rows])
         held_out = np.array([row.group == name for row in left.rows])
-        scores += [float(score) for score in backend_of(kept.select(others)).score(left.vectors[held_out])]
-        groups += [name] * int(held_out.sum())
-    settings = {**kept.settings, "dropped": {"scores": scores, "groups": groups}}
-    return calibrated(dataclasses.replace(kept, settings=settings))
+        scores = backend_of(kept.select(others)).score(left.vectors[held_out])
+        left_out += [(float(score), name) for score in scores]
+    return calibrated(_leaving_out(kept, left_out))
 
 
 def recalibrate(bank: Bank, rate: float | None) -> Bank:
@@ -158,7 +161,7 @@ def difference(first: Bank, second: Bank) -> Difference:
         tuple(sorted(file for sha, file in theirs.items() if sha not in ours)),
         tuple(sorted(file for sha, file in ours.items() if sha not in theirs)),
         settings,
-        (_threshold(first), _threshold(second)),
+        (rate_and_threshold(first)[1], rate_and_threshold(second)[1]),
     )
 
 
@@ -172,11 +175,11 @@ def k_centres(vectors: Float32, size: int) -> NDArray[np.int64]:
     flat = vectors.reshape(len(vectors), -1).astype(np.float64)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     chosen = [int(np.argmin(np.linalg.norm(flat - flat.mean(axis=0), axis=1)))]
-    nearest = np.linalg.norm(flat - flat[chosen[0]], axis=1)
+    closest = flat @ flat[chosen[0]]  # of unit vectors the farthest has the least product
     while len(chosen) < size:
-        nearest[chosen] = -1.0
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(flat - flat[chosen[-1]], axis=1))
+        closest[chosen] = np.inf
+        chosen.append(int(closest.argmin()))
+        closest = np.maximum(closest, flat @ flat[chosen[-1]])
     return np.sort(np.array(chosen, dtype=np.int64))
 
 
@@ -193,6 +196,24 @@ def _bounded(bank: Bank) -> Bank:
     return shrink(bank)
 
 
+def _left_out(bank: Bank) -> list[tuple[float, str]]:
+    """Return score and group of every window that `compact` left out."""
+    dropped = bank.settings.get("dropped", {"scores": [], "groups": []})
+    return list(zip(dropped["scores"], dropped["groups"], strict=True))
+
+
+def _leaving_out(bank: Bank, windows: Sequence[tuple[float, str]]) -> Bank:
+    if not windows and "dropped" not in bank.settings:
+        return bank
+    dropped = {"scores": [score for score, _ in windows], "groups": [group for _, group in windows]}
+    return dataclasses.replace(bank, settings={**bank.settings, "dropped": dropped})
+
+
+def _recording(group: str) -> str:
+    """Return the hash of the recording that a group is, or is a block of."""
+    return group.partition(" ")[0]
+
+
 def _matches(row: Row, pattern: str) -> bool:
     return row.file == pattern or fnmatch(row.file, pattern) or (len(pattern) >= 8 and row.sha256.startswith(pattern))
 
@@ -201,8 +222,3 @@ def _comparable(bank: Bank) -> dict[str, Any]:
     changing = ("self_scores", "log", "revision", "dropped", "roots")
     settings = {name: value for name, value in bank.settings.items() if name not in changing}
     return {**settings, **{f"made_by.{name}": value for name, value in bank.made_by.items()}}
-
-
-def _threshold(bank: Bank) -> float:
-    calibration = calibration_of(bank)
-    return calibration.threshold(float(bank.settings.get("false_alarm_rate") or calibration.usual_rate()))

@@ -18,6 +18,7 @@ from echobank.storage import write_json
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
+_LONGEST_PUMP = 2.0  # a slow sink must not keep the watch from listening
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ class Delivery:
         sink.rewind(self.cursor.mark)
 
     def pump(self, journal: Path, generation: str, *, limit: int = 1000) -> None:
-        """Deliver what waits, at most `limit` records; `done` then tells whether nothing is left.
+        """Deliver what waits, at most `limit` records in two seconds; `done` then tells whether nothing is left.
 
         A sink that fails is left in peace for a while that grows up to a minute.
         """
         if self.cursor.journal != generation:
             self.cursor = Cursor(generation, 0, self.cursor.mark)
-        if self._clock() >= self._next_try:
+        begun = self._clock()
+        if begun >= self._next_try:
             for offset, record in islice(read_journal(journal, start=self.cursor.offset), limit):
                 messages = [item for item in record.get("messages", ()) if item["kind"] in self.sink.kinds]
                 if messages and not self._send(messages):
@@ -69,6 +71,8 @@ class Delivery:
                 self.cursor = Cursor(generation, offset, self.sink.mark())
                 if messages:
                     self._save()
+                    if self._clock() - begun > _LONGEST_PUMP:
+                        break
         self.done = self.cursor.offset >= journal.stat().st_size
 
     def heartbeat(self, message: Message) -> None:

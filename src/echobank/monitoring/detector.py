@@ -1,14 +1,14 @@
 """`Detector`: the way from Python to one machine. The command line does the same through the same functions."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from echobank.detection.bank import save_bank
 from echobank.errors import InputError
 from echobank.monitoring import archive, curate
 from echobank.monitoring.explain import Explanation, explain
-from echobank.monitoring.fit import FitSettings, Harvest, fit_machine, gather, machine_config
+from echobank.monitoring.fit import FitSettings, Harvest, fit_machine, gather, machine_config, roots_of
 from echobank.monitoring.health import Health, health
 from echobank.monitoring.machine import Machine, Verdict, assemble, open_machine
 from echobank.monitoring.score import score_stream
@@ -61,12 +61,14 @@ class Detector:
         return [verdict for verdicts in score_stream(machine, found) for verdict in verdicts]
 
     def decide(self, *, far: float) -> Self:
-        """Judge at another false-alarm rate from now on.
+        """Judge at another false-alarm rate from now on, also after `save` and `load`.
 
         Raises:
             InputError: The healthy recordings are too few for it.
         """
-        self.machine_ = self._fitted.at_rate(far)
+        machine = self._fitted
+        bank = replace(machine.bank, settings={**machine.bank.settings, "false_alarm_rate": far})
+        self.machine_ = replace(machine.at_rate(far), bank=bank)
         return self
 
     def explain(self, file: Path | str, start: float | None = None) -> Explanation:
@@ -81,16 +83,18 @@ class Detector:
         """Take more recordings as healthy, without embedding the others again."""
         paths = [files] if isinstance(files, str | Path) else list(files)
         harvest = gather(find_recordings(paths), self._fitted.listener, tagging or Tagging(), self._fitted.name)
-        self.machine_ = assemble(curate.add(self._fitted.bank, harvest), self._fitted.listener)
+        bank = curate.add(self._fitted.bank, harvest, roots_of(paths))
+        self.machine_ = assemble(bank, self._fitted.listener)
         return self
 
     def save(self, path: Path | str) -> None:
-        """Write the bank.
+        """Write the bank, with the rate that `decide` set; a bank that lies there can be had back by `bank undo`.
 
         Raises:
+            BankError: Another program is changing the bank.
             OutputError: It cannot be written.
         """
-        save_bank(self._fitted.bank, archive.bank_file(path))
+        archive.put(path, self._fitted.bank, "save")
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto", weights: str | None = None) -> "Detector":

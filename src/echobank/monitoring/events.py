@@ -66,7 +66,7 @@ def start_state() -> dict[str, Any]:
 
 
 def advance(
-    rule: Rule, state: State, verdicts: Sequence[Verdict], machine: str, stamp: str, now: str
+    rule: Rule, state: State, verdicts: Sequence[Verdict], machine: str, stamp: str, now: str, file_time: str = ""
 ) -> tuple[dict[str, Any], list[Message]]:
     """Take the windows of one recording and return the new state and the messages they give rise to.
 
@@ -79,12 +79,14 @@ def advance(
         machine: Its name.
         stamp: What tells two recordings of the same name apart (size and time of change).
         now: Wall-clock time for the messages, ISO 8601; nothing is decided by it.
+        file_time: When the recording was last changed, ISO 8601, for the messages; nothing is decided by it.
     """
+    times = {"time": now, "file_time": file_time}
     recent, event, messages = list(state["recent"]), state["event"], list[Message]()
 
     def say(kind: str, verdict: Verdict, **facts: Any) -> Message:
         place = f"{machine}|{verdict.file}|{stamp}|{verdict.start}|{kind}"
-        message = {"id": str(uuid.uuid5(_NAMESPACE, place)), "kind": kind, "machine": machine, "time": now, **facts}
+        message = {"id": str(uuid.uuid5(_NAMESPACE, place)), "kind": kind, "machine": machine, **times, **facts}
         messages.append({**message, **plain(verdict)})
         return messages[-1]
 

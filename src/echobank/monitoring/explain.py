@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.data.audio import Window
-from echobank.errors import AudioError, InputError
+from echobank.errors import AudioError, BankError, InputError
 from echobank.models.encoder import Float32
 from echobank.monitoring.listener import Heard
-from echobank.monitoring.machine import Machine, Verdict, locate, similarities
+from echobank.monitoring.machine import REMEMBERED, Machine, Verdict, locate, similarities
 from echobank.monitoring.regions import Region, excess_db, find_regions, without
 
 Float64 = NDArray[np.float64]
@@ -82,6 +82,7 @@ def explain(machine: Machine, path: Path | str, start: float | None = None) -> E
 
     Raises:
         AudioError: The recording cannot be used.
+        BankError: The bank keeps no spectra.
         InputError: No window begins there.
     """
     (heard,) = machine.listener.hear([Path(path)])
@@ -96,7 +97,7 @@ def explain_window(machine: Machine, heard: Heard, verdicts: Sequence[Verdict], 
     verdict, vector = verdicts[index], heard.vectors[index]
     sound = _sound(machine, heard.path, float(heard.starts[index]))
     rows = _neighbours(machine, vector)
-    profiles = machine.bank.extras["profile"]
+    profiles = _profiles(machine)
     expected = _mixture(profiles[rows])
     regions = find_regions(excess_db(sound.mel, expected), expected)
     findings = tuple(Finding(region, _score_without(machine, sound, region)) for region in regions)
@@ -121,6 +122,13 @@ def _which(verdicts: Sequence[Verdict], start: float | None, path: Path) -> int:
             return index
     near = min((verdict.start or 0.0 for verdict in verdicts), key=lambda s: abs(s - start))
     raise InputError("no window begins there", value=start, where=path, hint=f"the nearest begins at {near:g} s")
+
+
+def _profiles(machine: Machine) -> Float32:
+    try:
+        return machine.bank.extras["profile"]
+    except KeyError as error:
+        raise BankError("a bank of an older kind, without spectra to explain with", hint="fit it again") from error
 
 
 def _neighbours(machine: Machine, vector: Float32) -> list[int]:
@@ -202,6 +210,8 @@ def _sentences(it: Explanation) -> list[str]:
         f"{side} the alarm threshold of {it.threshold:.4g}; "
         f"{verdict.percentile:.0f} % of the healthy sound of this machine scores less."
     ]
+    if REMEMBERED in verdict.flags.split("+"):
+        said.append("The bank remembers this very recording, so it is compared with itself.")
     for finding in it.findings:
         said.append(describe(finding, start, it))
     if not it.findings:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.detection.bank import Bank
-from echobank.monitoring.machine import calibration_of, similarities
+from echobank.monitoring.machine import calibration_of, rate_and_threshold, similarities
 
 _ODD = 5.0  # robust standard deviations above the median of all recordings
 _MAD_TO_SD = 1.4826  # of a normal distribution
@@ -60,7 +60,7 @@ class Health:
 def health(bank: Bank) -> Health:
     """Return the health of a machine's bank."""
     calibration = calibration_of(bank)
-    rate = float(bank.settings.get("false_alarm_rate") or calibration.usual_rate())
+    rate, threshold = rate_and_threshold(bank)
     return Health(
         len(bank),
         len({row.sha256 for row in bank.rows}),
@@ -71,7 +71,7 @@ def health(bank: Bank) -> Health:
         calibration.smallest_rate,
         rate,
         calibration.interval(rate),
-        calibration.threshold(rate),
+        threshold,
         odd_ones(bank),
         twins(bank),
     )
@@ -80,9 +80,10 @@ def health(bank: Bank) -> Health:
 def odd_ones(bank: Bank) -> tuple[Odd, ...]:
     """Return the recordings whose leave-one-out score lies far above that of the others, the strangest first."""
     scores = np.asarray(bank.settings["self_scores"], dtype=np.float64)
-    files = np.array([row.file for row in bank.rows])
-    names = np.unique(files)
-    medians = np.array([np.median(scores[files == name]) for name in names])
+    names, which = np.unique([row.file for row in bank.rows], return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    parts = np.split(scores[order], np.flatnonzero(np.diff(which[order])) + 1)
+    medians = np.array([np.median(part) for part in parts])
     centre = np.median(medians)
     spread = max(_MAD_TO_SD * float(np.median(np.abs(medians - centre))), 1e-12)
     deviations = (medians - centre) / spread
@@ -131,7 +132,8 @@ def describe_health(health: Health) -> list[str]:
     more = f" and {len(health.states) - 12} more states" if len(health.states) > 12 else ""
     low, high = health.interval
     lines = [
-        f"remembers {health.rows} windows of {health.recordings} recordings, {health.hours:.2f} h of sound",
+        f"remembers {counted(health.rows, 'window')} of {counted(health.recordings, 'recording')}, "
+        f"{health.hours:.2f} h of sound",
         f"operating states (windows): {states}{more}",
         f"{health.groups} independent recordings or blocks support a false-alarm rate of "
         f"{percent(health.smallest_rate)} at the least",
@@ -145,6 +147,11 @@ def describe_health(health: Health) -> list[str]:
     for first, second in health.twins:
         lines.append(f"sound the same: {first} and {second}")
     return lines
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as text: 1 window, 2 windows."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def percent(value: float) -> str:

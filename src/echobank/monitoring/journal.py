@@ -1,15 +1,18 @@
 """The journal: an append-only file of JSON lines that survives being killed at any byte.
 
-A line counts once its line end is on disk; a torn last line is cut off when the journal is opened again.
+A line counts once its line end is on disk; a torn last line is cut off when the journal is opened again. One program
+writes a journal at a time; the system frees the lock of one that was killed.
 """
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from echobank.errors import InputError, OutputError
 
@@ -25,7 +28,7 @@ class Journal:
         durable: True waits for the disk (fsync) after every record, False at most once a second.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or another program is writing it.
     """
 
     def __init__(self, path: Path | str, *, durable: bool = False) -> None:
@@ -34,31 +37,39 @@ class Journal:
         self._synced = time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream: BinaryIO = self.path.open("ab")
-            self._stream.truncate(_whole_bytes(self.path))
+            self._stream = self.path.open("ab", buffering=0)  # a buffer would write a refused line again on close
+            self._hold()
+            self._end = _whole_bytes(self.path)
+            self._stream.truncate(self._end)
         except OSError as error:
             raise self._refused(error) from error
 
     def append(self, record: dict[str, Any]) -> None:
-        """Write one record.
+        """Write one record, or nothing.
 
         Raises:
             OutputError: The disk is full or gone.
         """
-        line = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        text = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = text.encode("utf-8", "surrogatepass")
         try:
-            self._stream.write(line.encode("utf-8", "surrogatepass"))
-            self._stream.flush()
+            left = memoryview(line)
+            while left:
+                left = left[self._stream.write(left) :]
             if time.monotonic() - self._synced >= self._every:
                 os.fsync(self._stream.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
+            with suppress(OSError):
+                self._stream.truncate(self._end)
             raise self._refused(error) from error
+        self._end += len(line)
 
     def close(self) -> None:
         """Wait for the disk and close the file."""
         if not self._stream.closed:
-            os.fsync(self._stream.fileno())
+            with suppress(OSError):  # every record that was asked to be durable is
+                os.fsync(self._stream.fileno())
             self._stream.close()
 
     def __enter__(self) -> Self:
@@ -68,6 +79,17 @@ class Journal:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _hold(self) -> None:
+        """Lock the file; it must still lie where it was opened, not be one that its last writer has removed."""
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError("another program is writing the journal", where=self.path) from error
+        except OSError:  # a file system without locks
+            return
+        if not os.path.samestat(os.fstat(self._stream.fileno()), self.path.stat()):
+            raise OutputError("another program is writing the journal", where=self.path, hint="try again")
 
     def _refused(self, error: OSError) -> OutputError:
         hint = "check that the folder is writable and the disk is not full"

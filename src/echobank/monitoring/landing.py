@@ -7,17 +7,25 @@ clock that never goes back; times of files are compared for equality only, so no
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from echobank.data.audio import AUDIO_SUFFIXES
+from echobank.monitoring.folder import recordings_in
 
 
 @dataclass(frozen=True)
 class Landed:
-    """A finished file: its name relative to the folder, and the stamp that tells it from a later one."""
+    """A finished file.
+
+    Attributes:
+        name: Relative to the folder.
+        stamp: Tells it from a later one of the same name.
+        time: When it was last changed, by the clock of whoever wrote it, ISO 8601.
+    """
 
     name: str
     stamp: str
+    time: str = ""
 
 
 class Landing:
@@ -31,7 +39,7 @@ class Landing:
 
     def __init__(self, folder: Path, settle: float, clock: Callable[[], float]) -> None:
         self.folder = folder
-        self.present = True
+        self.present, self.took = True, 0.0
         self._settle, self._clock = settle, clock
         self._changing: dict[str, tuple[str, float]] = {}
 
@@ -54,7 +62,8 @@ class Landing:
             else:
                 changing[name] = (stamp, since)
         self._changing = changing
-        return [Landed(name, stamp) for _, name, stamp in sorted(finished)]
+        self.took = self._clock() - now
+        return [Landed(name, stamp, _iso(changed)) for changed, name, stamp in sorted(finished)]
 
     @property
     def waiting(self) -> int:
@@ -70,16 +79,9 @@ class Landing:
         return {name: stamp for name, stamp, _ in self._scan()}
 
     def _scan(self) -> Iterator[tuple[str, str, int]]:
-        """Yield (name, stamp, time of change in ns) of every recording; one that vanishes is passed over."""
-        for parent, folders, files in os.walk(self.folder):
-            folders[:] = [folder for folder in folders if not folder.startswith(".")]
-            for file in files:
-                path = Path(parent, file)
-                if path.suffix.lower() not in AUDIO_SUFFIXES or file.startswith("."):
-                    continue
-                stamp, changed = stamp_of(path)
-                if stamp:
-                    yield path.relative_to(self.folder).as_posix(), stamp, changed
+        """Yield (name, stamp, time of change in ns) of every recording."""
+        for name, facts in recordings_in(self.folder):
+            yield name, _stamp(facts), facts.st_mtime_ns
 
 
 def stamp_of(path: Path) -> tuple[str, int]:
@@ -88,4 +90,15 @@ def stamp_of(path: Path) -> tuple[str, int]:
         facts = path.stat()
     except OSError:
         return "", 0
-    return f"{facts.st_size}-{facts.st_mtime_ns}", facts.st_mtime_ns
+    return _stamp(facts), facts.st_mtime_ns
+
+
+def _iso(nanoseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # a clock that is set to a year that there is not
+        return ""
+
+
+def _stamp(facts: os.stat_result) -> str:
+    return f"{facts.st_size}-{facts.st_mtime_ns}"

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from echobank.monitoring.listener import Heard, Listener
 from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
+REMEMBERED = "in_bank"  # flag of a recording that the bank has: it is compared with itself
 _CHUNK = 256  # queries compared with the whole bank at a time; bounds memory
 
 
@@ -41,7 +43,7 @@ class Verdict:
         nearest: The nearest healthy recording.
         nearest_start: Where its window begins, seconds.
         level_dbfs: RMS level, dB of full scale.
-        flags: Quality flags, joined by "+".
+        flags: Quality flags, joined by "+"; "in_bank" says that the recording is compared with itself.
         error: Why the recording could not be scored; then every number is None.
     """
 
@@ -87,6 +89,10 @@ class Machine:
         """The user's name of the machine."""
         return str(self.bank.settings.get("machine", self.bank.rows[0].machine))
 
+    @cached_property
+    def _remembered(self) -> frozenset[str]:
+        return frozenset(row.sha256 for row in self.bank.rows)
+
     def at_rate(self, rate: float) -> "Machine":
         """Return the same machine judging at another false-alarm rate.
 
@@ -101,6 +107,7 @@ class Machine:
             return [Verdict(str(heard.path), error=heard.error)]
         scores = self.backend.score(heard.vectors)
         near = nearest_rows(heard.vectors, self.bank.vectors)
+        known = (REMEMBERED,) if heard.sha256 in self._remembered else ()
         p_values, percentiles = self.calibration.p_values(scores), self.calibration.percentiles(scores)
         return [
             Verdict(
@@ -114,7 +121,7 @@ class Machine:
                 nearest=self.bank.rows[near[i]].file,
                 nearest_start=round(self.bank.rows[near[i]].start, 3),
                 level_dbfs=round(float(heard.levels[i]), 1),
-                flags="+".join(heard.flags[i]),
+                flags="+".join((*heard.flags[i], *known)),
             )
             for i, score in enumerate(scores)
         ]
@@ -127,9 +134,19 @@ def assemble(bank: Bank, listener: Listener) -> Machine:
         BankError: The bank is too small, or damaged.
         InputError: The bank does not support its false-alarm rate.
     """
+    rate, threshold = rate_and_threshold(bank)
+    return Machine(bank, listener, backend_of(bank), calibration_of(bank), rate, threshold)
+
+
+def rate_and_threshold(bank: Bank) -> tuple[float, float]:
+    """Return the false-alarm rate that a bank is set to, and the score above which it calls a window anomalous.
+
+    Raises:
+        InputError: The bank does not support the rate.
+    """
     calibration = calibration_of(bank)
     rate = float(bank.settings.get("false_alarm_rate") or calibration.usual_rate())
-    return Machine(bank, listener, backend_of(bank), calibration, rate, calibration.threshold(rate))
+    return rate, calibration.threshold(rate)
 
 
 def backend_of(bank: Bank) -> Backend:

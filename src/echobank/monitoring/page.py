@@ -1,19 +1,24 @@
-"""The page of a machine: scores recordings, explains the oddest, and hands everything to the report."""
+"""The page of a machine: digests verdicts, explains the oddest, and hands everything to the report."""
 
+import heapq
 import os
+from array import array
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from echobank.errors import AudioError, InputError
 from echobank.monitoring.archive import revision_of
 from echobank.monitoring.explain import Explanation, Sound, clock, explain, hertz
 from echobank.monitoring.health import describe_health, health, percent
 from echobank.monitoring.machine import Machine, Verdict
 from echobank.monitoring.regions import DECIBEL, FRAME_SECONDS, mel_edges_hz
 from echobank.monitoring.score import score_stream
-from echobank.progress import Progress, silent
+from echobank.pipeline.run import library_versions
 from echobank.report.machine_report import Case, Excerpt, Line, MachinePage, Mark, write_machine_report
+from echobank.version import __version__
 
 _RANKED = 100
 _CASES = 5
@@ -21,37 +26,101 @@ _FULL_SCALE_DB = 20 * np.log10(32768.0)  # log-mel power is at int16 scale
 _EXCERPT_SECONDS = 12.0
 
 
-def write_page(path: Path | str, machine: Machine, recordings: Sequence[Path], progress: Progress = silent) -> None:
-    """Score recordings and write a page about them.
+class Digest:
+    """What a page needs of any number of verdicts: two numbers a window, and the oddest recordings.
+
+    Attributes:
+        scores: Score of each window, in order.
+        starts: Where each begins, seconds.
+        files: Index of its recording.
+        count: Recordings scored.
+        odd: Recordings with an anomalous window.
+        odd_windows: Anomalous windows.
+        problems: Why recordings could not be scored; the first hundred.
+        failed: How many could not be scored.
+    """
+
+    def __init__(self) -> None:
+        self.scores, self.starts, self.files = array("d"), array("d"), array("q")
+        self.count = self.odd = self.odd_windows = self.failed = 0
+        self.problems: list[str] = []
+        self._now: Verdict | None = None
+        self._worst: list[tuple[float, int, Verdict]] = []
+
+    def see(self, verdict: Verdict) -> None:
+        """Take one verdict; those of a recording come together."""
+        if verdict.error:
+            self.failed += 1
+            self.problems += [verdict.error] if len(self.problems) < _RANKED else []
+            return
+        if self._now is None or verdict.file != self._now.file:
+            self._finish()
+            self._now = verdict
+        elif _score(verdict) > _score(self._now):
+            self._now = verdict
+        self.scores.append(_score(verdict))
+        self.starts.append(verdict.start or 0.0)
+        self.files.append(self.count)
+        self.odd_windows += verdict.decision or 0
+
+    def worst(self) -> list[Verdict]:
+        """Return the worst window of each recording, the oddest first; of the oddest hundred recordings."""
+        self._finish()
+        return [verdict for _, _, verdict in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+
+    def _finish(self) -> None:
+        if self._now is None:
+            return
+        heapq.heappush(self._worst, (_score(self._now), -self.count, self._now))
+        if len(self._worst) > _RANKED:
+            heapq.heappop(self._worst)
+        self.odd += self._now.decision or 0
+        self.count += 1
+        self._now = None
+
+
+def digest_of(machine: Machine, recordings: Sequence[Path]) -> Digest:
+    """Score recordings and return what a page needs of them."""
+    digest = Digest()
+    for verdicts in score_stream(machine, recordings):
+        for verdict in verdicts:
+            digest.see(verdict)
+    return digest
+
+
+def write_page(path: Path | str, machine: Machine, digest: Digest) -> None:
+    """Explain the oddest recordings and write a page about all.
 
     Raises:
         InputError: The libraries of the extra `report` are not installed.
         OutputError: The page cannot be written.
     """
-    judged = list(progress(score_stream(machine, recordings), total=len(recordings), label="report"))
-    write_machine_report(path, make_page(machine, judged))
+    write_machine_report(path, make_page(machine, digest))
 
 
-def make_page(machine: Machine, judged: Sequence[Sequence[Verdict]]) -> MachinePage:
-    """Return the page of recordings that were judged: the verdicts of each recording."""
-    scored = [verdicts for verdicts in judged if verdicts and not verdicts[0].error]
-    worst = sorted((max(verdicts, key=_score) for verdicts in scored), key=_score, reverse=True)
+def make_page(machine: Machine, digest: Digest) -> MachinePage:
+    """Return the page of recordings that were judged."""
+    worst = digest.worst()
     odd = [verdict for verdict in worst if verdict.decision]
-    shown = odd[:_CASES] or worst[:1]
     short = _short_names([verdict.file for verdict in worst])
+    explained, gone = _explained(machine, odd[:_CASES] or worst[:1])
     return MachinePage(
         title=f"What {machine.name} sounds like",
-        conclusion=_conclusion(machine, len(scored), odd, worst),
+        made=f"Made on {datetime.now().astimezone():%Y-%m-%d at %H:%M %Z} by echobank {__version__}.",
+        conclusion=_conclusion(machine, digest, worst),
         alarm=bool(odd),
-        scores=np.array([_score(verdict) for verdicts in scored for verdict in verdicts]),
-        files=np.repeat(np.arange(len(scored)), [len(verdicts) for verdicts in scored]),
+        scores=np.array(digest.scores),
+        starts=np.array(digest.starts),
+        files=np.array(digest.files),
         threshold=machine.threshold,
-        ranking=tuple(_line(verdict, shown, short) for verdict in worst[:_RANKED]),
-        cases=tuple(_case(explain(machine, verdict.file, verdict.start), short[verdict.file]) for verdict in shown),
-        problems=tuple(verdicts[0].error for verdicts in judged if verdicts and verdicts[0].error),
+        ranking=tuple(_line(verdict, list(explained), short) for verdict in worst),
+        recordings=digest.count,
+        cases=tuple(_case(it, short[verdict.file]) for verdict, it in explained.items()),
+        problems=(*digest.problems, *gone),
+        failed=digest.failed + len(gone),
         health=tuple(f"{line[0].upper()}{line[1:]}." for line in describe_health(health(machine.bank))),
         settings=_settings(machine),
-        versions=tuple((str(k), str(v)) for k, v in machine.bank.settings.get("versions", {}).items()),
+        versions=tuple(library_versions().items()),
     )
 
 
@@ -59,17 +128,39 @@ def _score(verdict: Verdict) -> float:
     return verdict.score if verdict.score is not None else -np.inf
 
 
-def _conclusion(machine: Machine, count: int, odd: Sequence[Verdict], worst: Sequence[Verdict]) -> tuple[str, ...]:
-    if not count:
+def _conclusion(machine: Machine, digest: Digest, worst: Sequence[Verdict]) -> tuple[str, ...]:
+    if not digest.count:
         return ("None of the recordings could be scored.",)
-    expected = f"Of healthy recordings, about {percent(machine.rate)} of the windows would be called anomalous too."
-    if not odd:
-        return (f"All {count} recordings sound like the healthy {machine.name}.", expected)
-    which = Path(worst[0].file).name
+    windows, usual = len(digest.scores), machine.rate * len(digest.scores)
+    verb = "is" if digest.odd_windows == 1 else "are"
+    expected = (
+        f"{digest.odd_windows} of {windows} windows {verb} above the threshold; "
+        f"of healthy sound about {usual:.2g} would be ({percent(machine.rate)})."
+    )
+    if 0 < digest.odd_windows <= usual:
+        expected += " So this may well be chance."
+    if not digest.odd:
+        which = "The recording sounds" if digest.count == 1 else f"All {digest.count} recordings sound"
+        return (f"{which} like the healthy {machine.name}.", expected)
+    name = Path(worst[0].file).name
+    if digest.count == 1:
+        return (f"{name} sounds unlike the healthy {machine.name}, most of all {_place(worst[0])}.", expected)
     return (
-        f"{len(odd)} of {count} recordings sound unlike the healthy {machine.name}; the oddest is {which}.",
+        f"{digest.odd} of {digest.count} recordings sound unlike the healthy {machine.name}; the oddest is {name}.",
         expected,
     )
+
+
+def _explained(machine: Machine, shown: Sequence[Verdict]) -> tuple[dict[Verdict, Explanation], tuple[str, ...]]:
+    """Return explanations, and why some recordings have none: they went or changed after they were scored."""
+    explained: dict[Verdict, Explanation] = {}
+    gone = []
+    for verdict in shown:
+        try:
+            explained[verdict] = explain(machine, verdict.file, verdict.start)
+        except (AudioError, InputError) as error:
+            gone.append(str(error))
+    return explained, tuple(gone)
 
 
 def _short_names(files: Sequence[str]) -> dict[str, str]:
@@ -83,13 +174,16 @@ def _short_names(files: Sequence[str]) -> dict[str, str]:
     return {file: Path(file).relative_to(shared).as_posix() for file in files}
 
 
+def _place(verdict: Verdict) -> str:
+    return f"from {clock(verdict.start or 0.0)}"
+
+
 def _line(verdict: Verdict, shown: Sequence[Verdict], short: Mapping[str, str]) -> Line:
     words = "anomalous" if verdict.decision else "as usual"
     if verdict.flags:
-        words += f" ({verdict.flags.replace('+', ', ')})"
+        words += f" ({verdict.flags.replace('+', ', ').replace('_', ' ')})"
     anchor = f"case-{shown.index(verdict) + 1}" if verdict in shown else ""
-    place = f"from {clock(verdict.start or 0.0)}"
-    return Line(short[verdict.file], place, f"{verdict.score:.4g}", f"{verdict.p_value:.3f}", words, anchor)
+    return Line(short[verdict.file], _place(verdict), f"{verdict.score:.4g}", f"{verdict.p_value:.3f}", words, anchor)
 
 
 def _case(it: Explanation, name: str) -> Case:

@@ -4,7 +4,7 @@ Every finished recording is a line of a journal beside the table; the table is w
 end, in one step, and the journal is removed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,12 @@ def score_stream(machine: Machine, paths: Iterable[Path]) -> Iterator[list[Verdi
 
 
 def score_to_table(
-    machine: Machine, bank: Path | str, paths: Sequence[Path], out: Path | str, progress: Progress = silent
+    machine: Machine,
+    bank: Path | str,
+    paths: Sequence[Path],
+    out: Path | str,
+    progress: Progress = silent,
+    see: Callable[[Verdict], object] = lambda _: None,
 ) -> Tally:
     """Score recordings and write the table; a journal beside it lets an interrupted run go on.
 
@@ -59,27 +64,28 @@ def score_to_table(
         paths: Recordings, each once.
         out: The table.
         progress: Shows how far it is.
+        see: Called with every verdict of the table, in its order.
 
     Raises:
         InputError: The journal is of another bank or threshold, or damaged.
-        OutputError: The table or the journal cannot be written.
+        OutputError: The table or the journal cannot be written, or another program writes them.
     """
     out = check_table(out)
     file = journal_file(out)
     header = {"bank": sha256_file(bank_file(bank)), "threshold": machine.threshold}
-    done = _open_journal(file, header)
-    waiting = [path for path in paths if done.get(str(path)) != stamp_of(path)[0]]
     with Journal(file) as journal:
+        done = _open_journal(file, header)
+        waiting = [path for path in paths if done.get(str(path)) != stamp_of(path)[0]]
         if not file.stat().st_size:
             journal.append(header)
         stamps = ((path, stamp_of(path)[0]) for path in waiting)
         for path, stamp in progress(stamps, total=len(waiting), label="score"):
             verdicts = next(score_stream(machine, [path]))
             journal.append({"file": str(path), "stamp": stamp, "rows": [plain(verdict) for verdict in verdicts]})
-    tally = _Tallying(len(paths) - len(waiting))
-    write_table(out, tally.watch(_replay(file, {str(path) for path in paths})))
-    file.unlink()
-    return tally.result()
+        counting = Counting(len(paths) - len(waiting))
+        write_table(out, counting.watch(_replay(file, {str(path) for path in paths}), see))
+        file.unlink()
+    return counting.result()
 
 
 def journal_file(out: Path) -> Path:
@@ -110,17 +116,25 @@ def _replay(file: Path, wanted: set[str]) -> Iterator[Verdict]:
             yield from (from_plain(row) for row in record["rows"])
 
 
-class _Tallying:
-    """Counts verdicts as they pass by."""
+class Counting:
+    """Counts verdicts as they pass by.
 
-    def __init__(self, resumed: int) -> None:
+    Args:
+        resumed: Recordings that an earlier run had scored.
+    """
+
+    def __init__(self, resumed: int = 0) -> None:
         self._resumed = resumed
         self._files = self._windows = self._anomalous_files = self._anomalous = self._failed = 0
         self._errors: list[tuple[str, str]] = []
         self._now: tuple[str, bool] = ("", False)
 
-    def watch(self, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    def watch(
+        self, verdicts: Iterable[Verdict], see: Callable[[Verdict], object] = lambda _: None
+    ) -> Iterator[Verdict]:
+        """Yield verdicts, counting each and showing it to `see`."""
         for verdict in verdicts:
+            see(verdict)
             if verdict.file != self._now[0]:
                 self._files += 1
                 self._now = (verdict.file, False)
@@ -137,6 +151,7 @@ class _Tallying:
             yield verdict
 
     def result(self) -> Tally:
+        """Return what the verdicts so far come to."""
         return Tally(
             self._files,
             self._windows,
@@ -146,11 +161,3 @@ class _Tallying:
             self._failed,
             self._resumed,
         )
-
-
-def tally(verdicts: Iterable[Verdict]) -> Tally:
-    """Return what verdicts come to."""
-    counting = _Tallying(0)
-    for _ in counting.watch(verdicts):
-        pass
-    return counting.result()

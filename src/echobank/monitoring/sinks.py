@@ -1,10 +1,17 @@
-"""Sinks: where messages go. `send` returns when the other side has taken the messages, and raises when it has not."""
+"""Sinks: where messages go. `send` returns when the other side has taken the messages, and raises when it has not.
+
+Troubles name the host alone: a path or query of a webhook is often a secret, and troubles are told to other sinks.
+"""
 
 import csv
+import hashlib
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 from urllib.parse import unquote, urlsplit
@@ -17,7 +24,7 @@ from echobank.monitoring.machine import COLUMNS
 
 EVENTS = frozenset({"open", "close", "error", "heartbeat"})
 ROWS = frozenset({"open", "close", "error", "score"})
-CSV_COLUMNS = ("id", "kind", "machine", "time", "event", *COLUMNS)
+CSV_COLUMNS = ("id", "kind", "machine", "time", "file_time", "event", *COLUMNS)
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 
@@ -87,17 +94,23 @@ class CsvSink:
 
     def __init__(self, path: Path | str, kinds: frozenset[str] = ROWS) -> None:
         self.path, self.kinds = Path(path), kinds
-        self.name = f"csv-{self.path.name}"
+        self.name = f"csv-{self.path.name}-{_digest(str(self.path.resolve()))}"
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Append one row a message."""
+        """Append one row a message, all or none, and wait for the disk: the cursor must not be ahead of the rows."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-                writer = csv.DictWriter(stream, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
-                if stream.tell() == 0:
-                    writer.writeheader()
-                writer.writerows(messages)
+            with self.path.open("ab", buffering=0) as stream:
+                size = stream.tell()
+                rows = memoryview(_csv_rows(messages, header=size == 0))
+                try:
+                    while rows:
+                        rows = rows[stream.write(rows) :]
+                    os.fsync(stream.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        stream.truncate(size)
+                    raise
         except OSError as error:
             raise SinkError(f"cannot write ({error.strerror})", where=self.path) from error
 
@@ -106,10 +119,16 @@ class CsvSink:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, mark: int) -> None:
-        """Cut the file back to its size at a mark; a shorter file, begun anew by someone, is left alone."""
-        if self.mark() > mark:
+        """Cut the file back to its size at a mark; one that was begun anew or edited meanwhile is left alone."""
+        if self.mark() <= mark:
+            return
+        try:
             with self.path.open("r+b") as stream:
-                stream.truncate(mark)
+                stream.seek(max(mark - 1, 0))
+                if mark == 0 or stream.read(1) == b"\n":
+                    stream.truncate(mark)
+        except OSError as error:
+            raise SinkError(f"cannot write ({error.strerror})", where=self.path) from error
 
     def close(self) -> None:
         """Do nothing: the file is opened for each write."""
@@ -123,7 +142,8 @@ class WebhookSink:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("not a web address", value=url, hint="write --webhook https://host/path")
         self.url, self.kinds, self._timeout = url, kinds, timeout
-        self.name = f"webhook-{parts.hostname}-{parts.port or ''}{parts.path.replace('/', '-')}".rstrip("-")
+        self._where = f"{parts.scheme}://{parts.hostname}"
+        self.name = f"webhook-{parts.hostname}-{_digest(url)}"
         self._session = requests.Session()
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -138,9 +158,9 @@ class WebhookSink:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                raise SinkError(f"the webhook did not answer ({type(error).__name__})", where=self.url) from error
+                raise SinkError(f"the webhook did not answer ({type(error).__name__})", where=self._where) from error
             if not 200 <= answer.status_code < 300:
-                raise SinkError("the webhook refused a message", value=answer.status_code, where=self.url)
+                raise SinkError("the webhook refused a message", value=answer.status_code, where=self._where)
 
     def mark(self) -> int:
         """Return 0: what was posted stays posted."""
@@ -162,8 +182,9 @@ class MqttSink:
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
             raise ConfigError("not an MQTT address", value=url, hint="write --mqtt mqtt://host:1883/topic")
         self._parts, self.kinds, self._timeout = parts, kinds, timeout
-        self.name = f"mqtt-{parts.hostname}-{parts.port or ''}"
         self._prefix = f"{parts.path.strip('/') or 'echobank'}/{machine}"
+        self._gone = json.dumps({"kind": "gone", "machine": machine})
+        self.name = f"mqtt-{parts.hostname}-{_digest(f'{parts.port}/{self._prefix}')}"
         self._client: Any = None
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -179,7 +200,7 @@ class MqttSink:
             except (ValueError, RuntimeError):
                 taken = False
             if not taken:
-                self.close()  # a new connection, so that the old one does not send it once more behind our back
+                self._hang_up()  # a new connection, so that the old one does not send it once more behind our back
                 raise SinkError("the MQTT broker did not acknowledge a message", where=self._parts.hostname)
 
     def mark(self) -> int:
@@ -190,7 +211,14 @@ class MqttSink:
         """Do nothing: the receiver knows a repeated id."""
 
     def close(self) -> None:
-        """Leave the broker."""
+        """Say goodbye, since a last will is for sudden deaths alone, and leave the broker."""
+        if self._client is not None and self._client.is_connected():
+            with suppress(ValueError, RuntimeError):
+                info = self._client.publish(f"{self._prefix}/heartbeat", self._gone, qos=1, retain=True)
+                info.wait_for_publish(_CONNECT_SECONDS)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.disconnect()
             self._client.loop_stop()
@@ -199,15 +227,14 @@ class MqttSink:
     def _connected(self) -> Any:
         if self._client is not None and self._client.is_connected():
             return self._client
-        self.close()
+        self._hang_up()
         mqtt = _paho()
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         if self._parts.username:
             client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
         if self._parts.scheme == "mqtts":
             client.tls_set()
-        gone = json.dumps({"kind": "gone", "machine": self._prefix.rpartition("/")[2]})
-        client.will_set(f"{self._prefix}/heartbeat", gone, qos=1, retain=True)
+        client.will_set(f"{self._prefix}/heartbeat", self._gone, qos=1, retain=True)
         client.connect_timeout = _CONNECT_SECONDS
         default_port = 8883 if self._parts.scheme == "mqtts" else 1883
         try:
@@ -219,6 +246,20 @@ class MqttSink:
             raise SinkError(f"the MQTT broker is not there ({error})", where=self._parts.hostname) from error
         self._client = client
         return client
+
+
+def _csv_rows(messages: Sequence[Message], *, header: bool) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(messages)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _digest(text: str) -> str:
+    """Return eight signs that tell two addresses apart, and give away neither."""
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
 
 
 def _await(condition: Callable[[], bool], seconds: float) -> None:

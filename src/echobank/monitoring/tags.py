@@ -7,6 +7,7 @@ from pathlib import Path
 
 from echobank.data.audio import AUDIO_SUFFIXES
 from echobank.errors import InputError
+from echobank.monitoring.folder import recordings_in
 
 Tags = Mapping[str, str]
 FOLDER = "folder"
@@ -99,15 +100,14 @@ def find_recordings(paths: Iterable[Path | str]) -> list[tuple[Path, str]]:
     The name is relative to the folder that was given, with forward slashes; of a file it is the file name.
 
     Raises:
-        InputError: A path does not exist, or there is no recording.
+        InputError: A path does not exist, a folder cannot be listed, or there is no recording.
     """
     found: dict[Path, str] = {}
     given = [Path(path) for path in paths]
     for path in given:
         if path.is_dir():
-            files = (p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith("."))
-            for file in files:
-                found.setdefault(file, file.relative_to(path).as_posix())
+            for name, _ in recordings_in(path, strict=True):
+                found.setdefault(path / name, name)
         elif path.exists():
             found.setdefault(path, path.name)
         else:

@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from echobank.detection.bank import load_bank
-from echobank.errors import BankError, InputError
+from echobank.errors import BankError, InputError, OutputError
 from echobank.monitoring.archive import bank_file
 from echobank.monitoring.delivery import Delivery
 from echobank.monitoring.events import Message, Rule, advance, make_rule, start_state
@@ -28,7 +29,8 @@ from echobank.monitoring.score import score_stream
 from echobank.monitoring.sinks import Sink
 from echobank.storage import write_bytes
 
-_LONG_JOURNAL = 32 << 20  # bytes after which what is delivered everywhere is forgotten
+_LONG_JOURNAL = 32 << 20  # bytes after its first line; then what is delivered everywhere is forgotten
+_REST = 9.0  # a look is followed by a rest of this many times its length: in huge folders it takes a tenth of the time
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Watch:
         self._file = state / "journal.jsonl"
         self._seen: dict[str, str] = {}
         self._state: dict[str, Any] = start_state()
-        self._generation = ""
+        self._generation, self._first_line = "", 0
+        self._refused = self._stale = ""
         self._landing = Landing(folder, settings.settle, clock)
         self._take_up(machine, _bank_stamp(bank))
         if self._replay():
@@ -100,37 +103,66 @@ class Watch:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """What is wrong at this moment: a folder that is gone, sinks that do not take messages."""
-        gone = () if self._landing.present else (f"{self._landing.folder}: the folder is gone",)
-        return (*gone, *(delivery.trouble for delivery in self._deliveries if delivery.trouble))
+        """What is wrong at this moment: a folder that is gone, a full disk, sinks that do not take messages."""
+        gone = "" if self._landing.present else f"{self._landing.folder}: the folder is gone"
+        again = [gone, self._refused, *(delivery.trouble for delivery in self._deliveries)]
+        return (*filter(None, [self._stale]), *(f"{trouble}; trying again" for trouble in again if trouble))
 
     @property
     def idle(self) -> bool:
         """Whether everything that lies in the folder is scored and delivered."""
-        return not self._landing.waiting and all(delivery.done for delivery in self._deliveries)
+        return not (self._landing.waiting or self._refused) and all(delivery.done for delivery in self._deliveries)
 
-    def step(self) -> int:
-        """Look once, score what is finished, deliver what waits; return the number of recordings scored."""
+    @property
+    def rest(self) -> float:
+        """Seconds to wait before the next look at the least."""
+        return _REST * self._landing.took
+
+    @property
+    def summary(self) -> str:
+        """What is watched, how, and how far it is, in one sentence."""
+        rule = self._rule
+        state = "an event is open" if self._state["event"] else "no event is open"
+        return (
+            f"{self._machine.name} in {self._landing.folder}: {len(self._seen)} recordings done, {state}; "
+            f"an event opens at {rule.k} of {rule.n} windows above {rule.threshold:.4g}"
+        )
+
+    def step(self, stop: Callable[[], bool] = lambda: False) -> int:
+        """Look once, score what is finished, deliver what waits; return the number of recordings scored.
+
+        A disk that is full is a trouble like others: what could not be written down was not done, and is done later.
+
+        Args:
+            stop: Asked between recordings; True ends the step early.
+        """
         self._refresh_bank()
         done = 0
-        for landed in self._landing.look(self._seen):
-            done += self._one(landed)
+        try:
+            for landed in self._landing.look(self._seen):
+                if stop():
+                    break
+                done += self._one(landed)
+                self._deliver()
+                self._beat()
             self._deliver()
-        self._deliver()
-        self._forget()
-        if self._settings.heartbeat and self._clock() >= self._next_heartbeat:
-            self._next_heartbeat = self._clock() + self._settings.heartbeat
-            for delivery in self._deliveries:
-                delivery.heartbeat(self._sign_of_life())
+            self._forget()
+            self._refused = ""
+        except OutputError as error:
+            self._refused = str(error)
+        self._beat()
         return done
 
     def close(self) -> None:
         """Try once more to deliver, and let go of everything."""
-        self._deliver()
-        for delivery in self._deliveries:
-            delivery.close()
-        self._journal.close()
-        self._lock.release()
+        try:
+            with suppress(OutputError):
+                self._deliver()
+            for delivery in self._deliveries:
+                delivery.close()
+        finally:
+            self._journal.close()
+            self._lock.release()
 
     def _one(self, landed: Landed) -> int:
         path = self._landing.folder / landed.name
@@ -144,13 +176,19 @@ class Watch:
 
     def _record(self, landed: Landed, verdicts: Sequence[Verdict]) -> None:
         name = self._machine.name
-        state, messages = advance(self._rule, self._state, verdicts, name, landed.stamp, _now())
+        state, messages = advance(self._rule, self._state, verdicts, name, landed.stamp, _now(), landed.time)
         self._journal.append({"file": landed.name, "stamp": landed.stamp, "state": state, "messages": messages})
         self._seen[landed.name], self._state = landed.stamp, state
 
     def _deliver(self) -> None:
         for delivery in self._deliveries:
             delivery.pump(self._file, self._generation)
+
+    def _beat(self) -> None:
+        if self._settings.heartbeat and self._clock() >= self._next_heartbeat:
+            self._next_heartbeat = self._clock() + self._settings.heartbeat
+            for delivery in self._deliveries:
+                delivery.heartbeat(self._sign_of_life())
 
     def _replay(self) -> bool:
         records = read_journal(self._file)
@@ -165,7 +203,7 @@ class Watch:
                 where=self._file,
                 hint="give another --state",
             )
-        self._generation = str(header["generation"])
+        self._generation, self._first_line = str(header["generation"]), first[0]
         self._seen.update(header["seen"])
         self._state = header["state"]
         for _, record in records:
@@ -179,20 +217,23 @@ class Watch:
 
     def _forget(self) -> None:
         """Begin the journal anew once it is long and delivered; files that are gone need not be remembered."""
-        if not self._landing.present or self._file.stat().st_size < _LONG_JOURNAL:
+        if not self._landing.present or self._file.stat().st_size - self._first_line < _LONG_JOURNAL:
             return
         if not all(delivery.done for delivery in self._deliveries):
             return
         here = self._landing.stamps()
         self._seen = {name: stamp for name, stamp in self._seen.items() if name in here}
-        self._journal.close()
+        before = self._journal
         self._write_header()
+        before.close()
 
     def _write_header(self) -> None:
         """Replace the journal, in one step, by its first line."""
-        self._generation = uuid.uuid4().hex
-        header = {**self._header(), "generation": self._generation, "seen": self._seen, "state": self._state}
-        write_bytes(self._file, json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        generation = uuid.uuid4().hex
+        header = {**self._header(), "generation": generation, "seen": self._seen, "state": self._state}
+        line = json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        write_bytes(self._file, line)
+        self._generation, self._first_line = generation, len(line)
         self._journal = Journal(self._file, durable=True)
 
     def _header(self) -> dict[str, Any]:
@@ -205,16 +246,19 @@ class Watch:
         self._rule: Rule = make_rule(self._machine, settings.k, settings.n, settings.hysteresis)
 
     def _refresh_bank(self) -> None:
-        """Take up a bank that was changed; one that cannot be used leaves the old one in force."""
+        """Take up a bank that was changed; one that cannot be used leaves the old one in force, and is told."""
         stamp = _bank_stamp(self._bank)
         if stamp in ("", self._bank_stamp):
             return
+        self._bank_stamp, self._stale = stamp, ""
+        file = bank_file(self._bank)
         try:
-            bank = load_bank(bank_file(self._bank))
-            if bank.made_by == self._machine.bank.made_by:
-                self._take_up(assemble(bank, self._machine.listener), stamp)
-        except (BankError, InputError):
-            self._bank_stamp = stamp
+            bank = load_bank(file)
+            if bank.made_by != self._machine.bank.made_by:
+                raise BankError("other windows or another encoder than before", where=file, hint="restart the watch")
+            self._take_up(assemble(bank, self._machine.listener), stamp)
+        except (BankError, InputError) as error:
+            self._stale = f"the bank that was watched with stays in force, the new one cannot be used: {error}"
 
     def _sign_of_life(self) -> Message:
         return {

@@ -22,6 +22,8 @@ _TEMPLATE = "machine_report.html"
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 360, 190, 40, 34, 8
 _COLUMNS = 480
 _POINTS = 1500
+_BORDERS = 100  # more recordings than that are not parted by lines
+_MINUTES_FROM = 300.0  # seconds
 _TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000)
 _COLOURS = "magma"
 
@@ -90,28 +92,36 @@ class MachinePage:
 
     Attributes:
         title: Heading.
+        made: When and by what the page was made, a sentence.
         conclusion: The outcome in one or two sentences.
         alarm: True when something is anomalous.
         scores: Score of each window, in order, float64[W].
+        starts: Where each window begins in its recording, seconds, float64[W].
         files: Index of the recording of each window, int64[W].
         threshold: The score above which a window is anomalous.
-        ranking: Recordings, the oddest first.
+        ranking: Recordings, the oddest first; of many the oddest alone.
+        recordings: Number of all recordings.
         cases: The oddest recordings, explained.
-        problems: Recordings that could not be scored, and why.
+        problems: Why recordings could not be scored or explained; of many the first alone.
+        failed: Number of all those.
         health: What the bank holds and supports, a sentence a line.
         settings: Name and value of every setting.
         versions: Name and version of every library.
     """
 
     title: str
+    made: str
     conclusion: tuple[str, ...]
     alarm: bool
     scores: NDArray[np.float64]
+    starts: NDArray[np.float64]
     files: NDArray[np.int64]
     threshold: float
     ranking: tuple[Line, ...]
+    recordings: int
     cases: tuple[Case, ...]
     problems: tuple[str, ...]
+    failed: int
     health: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
@@ -141,26 +151,36 @@ def write_machine_report(path: Path | str, page: MachinePage) -> None:
 
 
 def timeline(page: MachinePage) -> str:
-    """Return the score of every window in order as SVG; of many windows, the worst of each stretch."""
+    """Return the score of every window in order as SVG; of many windows, the worst of each stretch.
+
+    Of one recording the windows lie at their times in it, of several side by side.
+    """
     step = -(-len(page.scores) // _POINTS)
-    starts = np.arange(0, len(page.scores), step)
-    worst = np.maximum.reduceat(page.scores, starts)
+    first = np.arange(0, len(page.scores), step)
+    worst = np.maximum.reduceat(page.scores, first)
     odd = worst > page.threshold
+    borders = np.flatnonzero(np.diff(page.files))
+    if len(borders):
+        where, words = first.astype(np.float64), "windows, in order; upright lines part recordings"
+    else:
+        where, words = page.starts[first], "seconds"
+        if where[-1] > _MINUTES_FROM:
+            where, words = where / 60, "minutes"
 
     def draw(axes: "Axes") -> None:
-        for border in np.flatnonzero(np.diff(page.files)) if len(page.scores) <= _POINTS else ():
+        for border in borders if len(borders) <= _BORDERS else ():
             axes.axvline(border + 0.5, color=MUTED, linewidth=0.4, alpha=0.5)
-        axes.plot(starts, worst, color=SOURCE, linewidth=1)
-        axes.plot(starts[~odd], worst[~odd], "o", color=SOURCE, markersize=3, label="as usual")
-        axes.plot(starts[odd], worst[odd], "D", color=TARGET, markersize=5, label="anomalous")
+        axes.plot(where, worst, color=SOURCE, linewidth=1)
+        axes.plot(where[~odd], worst[~odd], "o", color=SOURCE, markersize=3, label="as usual")
+        axes.plot(where[odd], worst[odd], "D", color=TARGET, markersize=5, label="anomalous")
         axes.axhline(page.threshold, color=INK, linewidth=1.2, linestyle=(0, (5, 3)), label="alarm threshold")
-        axes.set_xlabel("windows, in order; upright lines part recordings")
+        axes.set_xlabel(words)
         axes.set_ylabel("anomaly score")
         axes.locator_params(axis="y", nbins=4)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, handletextpad=0.3, columnspacing=1.0)
 
-    words = f"Anomaly score of {len(page.scores)} windows; {int((page.scores > page.threshold).sum())} above threshold"
-    return render(draw, (5.0, 2.6), words)
+    label = f"Anomaly score of {len(page.scores)} windows; {int((page.scores > page.threshold).sum())} above threshold"
+    return render(draw, (5.0, 2.6), label)
 
 
 def spectrogram(excerpt: Excerpt, low_db: float, high_db: float) -> str:
