@@ -4,11 +4,15 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 
 from echobank.cli import main
 from echobank.monitoring import score as scoring
+from echobank.monitoring.calibration import calibrate
+from echobank.monitoring.journal import Journal
+from echobank.monitoring.listener import Listener
 from echobank.monitoring.machine import COLUMNS, open_machine
 from echobank.monitoring.score import journal_file, score_to_table
 from tests.monitoring.sounds import hum, write
@@ -125,3 +129,37 @@ def test_scores_do_not_depend_on_order_or_batches(fitted):
     object.__setattr__(machine.listener, "batch_size", 1)
     two = {v.file + str(v.start): v.score for rows in scoring.score_stream(machine, paths[::-1]) for v in rows}
     assert one == pytest.approx(two, abs=1e-6)
+
+
+def test_a_report_beside_a_table_hears_every_recording_once(fitted, tmp_path, monkeypatch):
+    heard = []
+    real = Listener._hear
+    monkeypatch.setattr(Listener, "_hear", lambda self, path: heard.append(path.name) or real(self, path))
+    good = [write(tmp_path / "g" / f"{i}.wav", hum(2.0, seed=200 + i)) for i in range(4)]
+    words = [fitted / "banks" / "pump", tmp_path / "g", "--report", tmp_path / "r.html"]
+    for more in (["--out", tmp_path / "t.csv"], []):
+        heard.clear()
+        assert score(*words, *more, "--far", "5%") == 0
+        assert sorted(heard[:4]) == [path.name for path in good] and len(heard) == 5  # and the oddest to explain it
+
+
+def test_two_runs_that_write_the_same_table_do_not_mix(fitted, tmp_path, capsys):
+    out = tmp_path / "t.csv"
+    with Journal(journal_file(out)):
+        assert score(fitted / "banks" / "pump", fitted / "new", "--out", out) == 2
+    assert "another program is writing" in capsys.readouterr().err
+    assert score(fitted / "banks" / "pump", fitted / "new", "--out", out) == 1
+
+
+def test_a_recording_that_the_bank_has_is_said_to_be_compared_with_itself(fitted, capsys):
+    bank = fitted / "banks" / "pump"
+    assert score(bank, fitted / "healthy" / "00.wav", fitted / "new" / "good.wav") == 0
+    flags = {row["file"][-6:]: row["flags"] for row in csv.DictReader(capsys.readouterr().out.splitlines())}
+    assert flags == {"00.wav": "in_bank", "od.wav": ""}
+    assert main(["explain", str(bank), str(fitted / "healthy" / "00.wav")]) == 0
+    assert "remembers this very recording" in capsys.readouterr().out
+
+
+def test_p_values_are_whole_where_they_should_be():
+    calibration = calibrate(np.arange(660.0), [str(i // 11) for i in range(660)])
+    assert calibration.p_values(np.array([-1.0, 0.0, 660.0])).tolist() == [1.0, 1.0, 1 / 61]

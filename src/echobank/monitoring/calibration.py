@@ -84,5 +84,5 @@ def calibrate(self_scores: Float64, groups: Sequence[str]) -> Calibration:
     order = np.argsort(self_scores, kind="stable")
     weights = np.array([1 / sizes[groups[i]] for i in order])
     scores = self_scores[order]
-    above = np.round(np.cumsum(weights[::-1])[::-1], 12)  # sums of shares such as 1/3 are whole numbers again
+    above = np.round(np.cumsum(weights[::-1])[::-1], 9)  # sums of shares such as 1/3 are whole numbers again
     return Calibration(scores, above[np.searchsorted(scores, scores, side="left")], len(sizes))

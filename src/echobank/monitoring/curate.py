@@ -93,7 +93,9 @@ def merge(banks: Sequence[Bank]) -> Bank:
     merged = banks[0]
     for other in banks[1:]:
         if other.made_by != merged.made_by:
-            raise BankError("banks made by different encoders or windows cannot be merged")
+            raise BankError(
+                "banks made by different encoders or windows cannot be merged", hint="`bank diff` tells what differs"
+            )
         known = {row.sha256: row.domain for row in merged.rows}
         for row in other.rows:
             if known.get(row.sha256, row.domain) != row.domain:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,6 +27,7 @@ _BORDERS = 100  # more recordings than that are not parted by lines
 _MINUTES_FROM = 300.0  # seconds
 _TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000)
 _COLOURS = "magma"
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|dB|k?Hz|s)(?!\w))")
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def write_machine_report(path: Path | str, page: MachinePage) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["whole_units"] = _whole_units
     environment.globals.update(spectrogram=spectrogram, audio=audio, level_range=level_range)
     drawn = timeline(page) if len(page.scores) else ""
     write_text(path, environment.get_template(_TEMPLATE).render(page=page, timeline=drawn))
@@ -205,8 +208,10 @@ def spectrogram(excerpt: Excerpt, low_db: float, high_db: float) -> str:
         parts.append(f'<text x="{_LEFT - 3}" y="{y(hz) + 3.5:.1f}" text-anchor="end">{text}</text>')
     for tick in _ticks(excerpt.start, seconds):
         where = x(tick - excerpt.start)
-        parts.append(f'<text x="{where:.1f}" y="{_TOP + high + 12}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 6}" text-anchor="middle">seconds</text>')
+        text = f"{tick:g}" if excerpt.start < 60 else f"{int(tick // 60)}:{tick % 60:02.0f}"
+        parts.append(f'<text x="{where:.1f}" y="{_TOP + high + 12}" text-anchor="middle">{text}</text>')
+    unit = "seconds" if excerpt.start < 60 else "minutes and seconds"
+    parts.append(f'<text x="{_LEFT + wide / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{unit}</text>')
     for number, mark in enumerate(excerpt.marks, 1):
         left, right, top, bottom = x(mark.start), x(mark.end), y(mark.high_hz), y(mark.low_hz)
         box = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{max(bottom - top, 2):.1f}"'
@@ -248,6 +253,11 @@ def _picture(level: NDArray[np.float64], low: float, high: float) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
+def _whole_units(text: str) -> str:
+    """Return text in which no line ends between a number and its unit."""
+    return _UNIT.sub("\N{NO-BREAK SPACE}", text)
+
+
 def _height(hz: float, edges_hz: NDArray[np.float64]) -> float:
     """Return where a frequency lies on the mel axis of a spectrogram, 0 at the bottom, 1 at the top."""
     low, high, value = (1127.0 * np.log1p(f / 700.0) for f in (edges_hz[0, 0], edges_hz[-1, 1], hz))
@@ -255,6 +265,7 @@ def _height(hz: float, edges_hz: NDArray[np.float64]) -> float:
 
 
 def _ticks(start: float, seconds: float) -> list[float]:
-    step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60) if seconds / s <= 6), 300.0)
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60) if start < 60 else (1, 2, 5, 10, 30, 60)
+    step = next((s for s in steps if seconds / s <= 6), 300)
     first = int(np.ceil(start / step - 1e-9))
     return [round(i * step, 3) for i in range(first, int((start + seconds) / step + 1e-9) + 1)]
