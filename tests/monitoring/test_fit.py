@@ -1,5 +1,7 @@
 """Fit: groups, tags, long recordings in bounded memory, and what bad input says."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -126,3 +128,13 @@ def test_any_rate_and_channel_count(tmp_path, rate):
         write(tmp_path / f"{i}.wav", sound[: 2 * rate], rate)
     detector = Detector(seconds=0.4, hop=0.2).fit(tmp_path)
     assert detector.harvest_.heard[0].source_rate == rate
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "explain", "bank", "watch"])
+def test_help_and_usage_errors_do_not_wait_for_torch(command):
+    script = (
+        "import sys; from echobank.cli import main\ntry: main(sys.argv[1:])\nfinally: assert 'torch' not in sys.modules"
+    )
+    for words, code in ((["--help"], 0), (["--nonsense"], 2)):
+        done = subprocess.run([sys.executable, "-c", script, command, *words], capture_output=True, text=True)
+        assert done.returncode == code and "AssertionError" not in done.stderr

@@ -16,15 +16,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from echobank.cli.options import report_skipped
 from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
 from echobank.detection.bank import Bank, load_bank
 from echobank.errors import BankError
-from echobank.monitoring import archive, curate
-from echobank.monitoring.fit import gather, roots_of
-from echobank.monitoring.health import describe_health, health, percent
-from echobank.monitoring.machine import listener_of, rate_and_threshold
+from echobank.monitoring import archive
 from echobank.monitoring.tags import find_recordings
 
 
@@ -63,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Say what a bank holds, what looks wrong, and what it can support."""
+    from echobank.monitoring.health import describe_health, health
+
     bank = _load(args.bank)
     print(f"{bank.settings['machine']}, revision {archive.revision_of(bank)}, {archive.bank_file(args.bank)}")
     encoder, window = bank.made_by["encoder"], bank.made_by["window"]
@@ -80,6 +78,11 @@ def info(args: argparse.Namespace) -> int:
 
 def add(args: argparse.Namespace) -> int:
     """Take recordings as healthy. Nothing else is embedded again."""
+    from echobank.cli.options import report_skipped
+    from echobank.monitoring import curate
+    from echobank.monitoring.fit import gather, roots_of
+    from echobank.monitoring.machine import listener_of
+
     bank = _load(args.bank)
     machine = str(bank.settings["machine"])
     listener = listener_of(bank, archive.bank_file(args.bank), device=args.device, weights=args.weights)
@@ -93,6 +96,8 @@ def add(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Forget recordings, by name, pattern or the start of their hash."""
+    from echobank.monitoring import curate
+
     before = _load(args.bank)
     after = archive.change(
         args.bank, lambda old: curate.remove(old, args.patterns), "remove", patterns=list(args.patterns)
@@ -103,6 +108,8 @@ def remove(args: argparse.Namespace) -> int:
 
 def merge(args: argparse.Namespace) -> int:
     """Write one bank of several that were made alike."""
+    from echobank.monitoring import curate
+
     banks = [_load(path) for path in (args.bank, *args.others)]
     sources = [str(Path(path)) for path in (args.bank, *args.others)]
     after = archive.put(args.out, curate.merge(banks), "merge", banks=sources)
@@ -112,6 +119,8 @@ def merge(args: argparse.Namespace) -> int:
 
 def compact(args: argparse.Namespace) -> int:
     """Keep at most --rows windows, now and after later additions."""
+    from echobank.monitoring import curate
+
     before = _load(args.bank)
     after = archive.change(args.bank, lambda old: curate.compact(old, args.rows), "compact", limit=args.rows)
     _say(before, after)
@@ -120,6 +129,8 @@ def compact(args: argparse.Namespace) -> int:
 
 def calibrate(args: argparse.Namespace) -> int:
     """Compute the threshold anew, for another false-alarm rate with --far."""
+    from echobank.monitoring import curate
+
     before = _load(args.bank)
     after = archive.change(args.bank, lambda old: curate.recalibrate(old, args.far), "calibrate", rate=args.far)
     _say(before, after)
@@ -128,6 +139,8 @@ def calibrate(args: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """Say how two banks differ."""
+    from echobank.monitoring import curate
+
     result = curate.difference(_load(args.bank), _load(args.other))
     for sign, files in (("+", result.added), ("-", result.removed)):
         for file in files:
@@ -168,6 +181,9 @@ def _load(path: str) -> Bank:
 
 
 def _say(before: Bank, after: Bank) -> None:
+    from echobank.monitoring.health import percent
+    from echobank.monitoring.machine import rate_and_threshold
+
     if archive.revision_of(before) == archive.revision_of(after):
         print(f"nothing to change: {len(after)} windows as before (revision {archive.revision_of(after)})")
         return

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 
 from echobank.cli.own import add_bank, add_far, open_bank, seconds
-from echobank.monitoring.explain import explain
-from echobank.monitoring.page import digest_of, write_page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
+    from echobank.monitoring.explain import explain
+    from echobank.monitoring.page import digest_of, write_page
+
     machine = open_bank(args)
     for sentence in explain(machine, args.file, args.at).sentences:
         print(sentence)

@@ -3,13 +3,13 @@
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from echobank.cli.options import report_skipped, settled
 from echobank.cli.own import add_far, add_tags, machine_name, seconds, tagging
 from echobank.cli.progress import bar
-from echobank.monitoring import archive
-from echobank.monitoring.fit import FitSettings, Harvest, fit_machine, machine_config
-from echobank.monitoring.health import counted, describe_health, health
+
+if TYPE_CHECKING:
+    from echobank.monitoring.fit import Harvest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, and say what was heard."""
+    from echobank.cli.options import report_skipped, settled
+    from echobank.monitoring import archive
+    from echobank.monitoring.fit import FitSettings, fit_machine, machine_config
+    from echobank.monitoring.health import describe_health, health
+
     overrides = [*args.set, *([f"weights.path={args.weights!r}"] if args.weights else [])]
     config = settled(machine_config(args.config, overrides))
     hop = args.hop or args.window / 2
@@ -43,8 +48,10 @@ def run(args: argparse.Namespace) -> int:
     return report_skipped(harvest.skipped)
 
 
-def describe_harvest(harvest: Harvest) -> list[str]:
+def describe_harvest(harvest: "Harvest") -> list[str]:
     """Return what was heard, a sentence a line."""
+    from echobank.monitoring.health import counted
+
     heard = harvest.heard
     rates = Counter(item.source_rate for item in heard)
     levels = sorted(item.level_dbfs for item in heard)

@@ -1,12 +1,18 @@
-"""Options and sentences that the commands for own machines share."""
+"""Options and sentences that the commands for own machines share.
+
+These commands import what they need when they run, so that help and usage errors do not wait for torch.
+"""
 
 import argparse
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from echobank.errors import InputError
-from echobank.monitoring.machine import Machine, open_machine
 from echobank.monitoring.tags import Tagging, parse_tags, read_tags
+
+if TYPE_CHECKING:
+    from echobank.monitoring.machine import Machine
 
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
@@ -24,8 +30,10 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="weights of the bank's encoder, where they are not cached")
 
 
-def open_bank(args: argparse.Namespace) -> Machine:
+def open_bank(args: argparse.Namespace) -> "Machine":
     """Return the machine of `add_bank`, at the rate of `--far` where that is given."""
+    from echobank.monitoring.machine import open_machine
+
     machine = open_machine(args.bank, device=args.device, weights=args.weights)
     far = getattr(args, "far", None)
     return machine if far is None else machine.at_rate(far)

@@ -4,17 +4,16 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_bank, add_far, open_bank
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
-from echobank.monitoring.health import counted
-from echobank.monitoring.machine import Machine, Verdict
-from echobank.monitoring.page import Digest, write_page
-from echobank.monitoring.score import Counting, Tally, score_stream, score_to_table
-from echobank.monitoring.table import check_table, write_csv_rows
 from echobank.monitoring.tags import find_recordings
-from echobank.report.figures import require_matplotlib
+
+if TYPE_CHECKING:
+    from echobank.monitoring.machine import Machine, Verdict
+    from echobank.monitoring.score import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
+    from echobank.monitoring.page import Digest, write_page
+    from echobank.monitoring.score import score_to_table
+    from echobank.monitoring.table import check_table
+    from echobank.report.figures import require_matplotlib
+
     if args.out:
         check_table(args.out)
     if args.report:
@@ -60,7 +64,10 @@ def _existing(files: list[str]) -> list[Path]:
     return [*found, *dict.fromkeys(missing)]
 
 
-def _print(machine: Machine, paths: list[Path], see: Callable[[Verdict], object]) -> Tally:
+def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object]) -> "Tally":
+    from echobank.monitoring.score import Counting, score_stream
+    from echobank.monitoring.table import write_csv_rows
+
     counting = Counting()
     write_csv_rows(sys.stdout, (), header=True)
     for rows in score_stream(machine, paths):
@@ -69,7 +76,9 @@ def _print(machine: Machine, paths: list[Path], see: Callable[[Verdict], object]
     return counting.result()
 
 
-def _conclude(machine: Machine, result: Tally) -> int:
+def _conclude(machine: "Machine", result: "Tally") -> int:
+    from echobank.monitoring.health import counted
+
     for file, reason in result.errors:
         print(f"skipped: {reason or file}", file=sys.stderr)
     resumed = f", {result.resumed} of them before an interruption" if result.resumed else ""

@@ -5,13 +5,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_bank, add_far, open_bank, seconds
 from echobank.errors import ConfigError
-from echobank.monitoring.archive import bank_file
-from echobank.monitoring.machine import Machine
-from echobank.monitoring.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, Sink, WebhookSink
-from echobank.monitoring.watch import Watch, WatchSettings
+
+if TYPE_CHECKING:
+    from echobank.monitoring.sinks import Sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until interrupted."""
+    from echobank.monitoring.archive import bank_file
+    from echobank.monitoring.watch import Watch, WatchSettings
+
     machine = open_bank(args)
     state = Path(args.state) if args.state else bank_file(args.bank).parent / "watch"
     settings = WatchSettings(
@@ -48,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    watch = Watch(machine, Path(args.bank), Path(args.folder), state, _sinks(args, machine), settings, rate=args.far)
+    watch = Watch(
+        machine, Path(args.bank), Path(args.folder), state, _sinks(args, machine.name), settings, rate=args.far
+    )
     print(watch.summary, file=sys.stderr)
     said: tuple[str, ...] = ()
     try:
@@ -73,16 +78,18 @@ def k_of_n(text: str) -> tuple[int, int]:
     return int(k), int(n)
 
 
-def _sinks(args: argparse.Namespace, machine: Machine) -> list[Sink]:
+def _sinks(args: argparse.Namespace, machine: str) -> "list[Sink]":
+    from echobank.monitoring.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
+
     kinds = EVENTS | ROWS if args.every_window else EVENTS
     sinks: list[Sink] = [] if args.quiet else [LineSink()]
     sinks += [CsvSink(path) for path in args.csv]
     sinks += [WebhookSink(url, kinds) for url in args.webhook]
-    sinks += [MqttSink(url, machine.name, kinds) for url in args.mqtt]
+    sinks += [MqttSink(url, machine, kinds) for url in args.mqtt]
     names = [sink.name for sink in sinks]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ConfigError("two sinks have the same name", value=sorted(twice)[0])
+        raise ConfigError("a place is named twice", value=sorted(twice)[0])
     return sinks
 
 
