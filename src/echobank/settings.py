@@ -56,6 +56,7 @@ class DecisionConfig:
 
     method: str = "gamma"
     false_alarm_rate: float = 0.1
+    leave_out: Literal["clip", "state"] = "clip"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from echobank.detection.decision import METHODS, calibrate, decide, p_values
+from echobank.detection.decision import ASSUMES, FEW, METHODS, calibrate, decide, p_values
 from echobank.errors import ConfigError, InputError
 
 
@@ -71,3 +71,78 @@ def test_bad_input_is_one_line(method):
 def test_an_unknown_method_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean gamma"):
         calibrate(np.arange(9.0), np.full(9, ""), "gama", 0.1)
+
+
+def state_p(x, scores, states):
+    """The p-value of a clip of a new state, from the formula: shares of the clips of each state that score x or more."""
+    shares = [np.mean([score >= x for score in scores[states == name]]) for name in sorted(set(states))]
+    return (1 + sum(shares)) / (len(shares) + 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("method", ["quantile", "pooled"])
+def test_with_states_left_out_it_alarms_just_where_the_p_value_of_a_new_state_is_at_most_the_rate(method, seed):
+    rng = np.random.default_rng(seed)
+    states = np.sort(rng.choice(list("abcdefghi"), 40))
+    scores = np.round(rng.gamma(3, 1, 40), int(rng.integers(0, 3)))  # some with many ties
+    for rate in (0.1, 0.25, 0.5, 0.9):
+        (threshold,) = calibrate(scores, np.full(40, ""), method, rate, states)
+        asked = np.concatenate([scores, scores + 1e-9, scores - 1e-9, [-1.0]])
+        allowed = np.array([state_p(x, scores, states) <= rate + 1e-9 for x in asked])
+        assert np.array_equal(decide(asked, None, [threshold]) == 1, allowed)
+        assert (threshold.n, threshold.states) == (40, len(set(states)))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.37])
+def test_where_each_clip_is_a_state_both_ways_of_leaving_out_agree(rate):
+    scores, domains = scores_of()
+    states = np.array([f"{i}" for i in range(len(scores))])
+    for clip, state in zip(
+        calibrate(scores, domains, "quantile", rate), calibrate(scores, domains, "quantile", rate, states), strict=True
+    ):
+        assert (clip.value, clip.low, clip.high) == (state.value, state.low, state.high)
+
+
+def test_few_states_refuse_what_their_many_clips_would_support():
+    scores, states = np.arange(100.0), np.repeat(list("abcd"), 25)
+    assert calibrate(scores, np.full(100, ""), "quantile", 0.2, states)[0].states == 4
+    with pytest.raises(InputError, match=r"4 operating states.* 0\.2 at the least"):
+        calibrate(scores, np.full(100, ""), "quantile", 0.19, states)
+
+
+def test_transport_takes_the_large_domains_as_they_are_and_moves_only_the_few():
+    rng = np.random.default_rng(0)
+    scores = rng.gamma(3, 1, 100 + FEW + 10)
+    domains = np.repeat(["large", "medium", "small"], [100, FEW, 10])
+    found = {t.domain: t for t in calibrate(scores, domains, "transport", 0.05)}
+    plain = calibrate(scores[:-10], domains[:-10], "quantile", 0.05)
+    assert [found[t.domain].value for t in plain] == [t.value for t in plain]
+    assert found["small"].n == 10 and 0 <= found["small"].low < 0.05 < found["small"].high
+    with pytest.raises(InputError, match="100 normal clips"):
+        calibrate(scores, domains, "transport", 0.005)
+
+
+def test_transport_with_states_left_out_allows_for_as_many_clips_as_there_are_states():
+    rng = np.random.default_rng(0)
+    scores, domains = rng.gamma(3, 1, 130), np.repeat(["source", "target"], [120, 10])
+    states = np.array([f"{i % 12}" for i in range(120)] + [f"t{i % 5}" for i in range(10)])
+    clips = calibrate(scores, domains, "transport", 0.05)
+    source, target = calibrate(scores, domains, "transport", 0.05, states)
+    assert (source.states, target.states, source.n) == (12, 5, 120)
+    assert source.value == clips[0].value and source.high > clips[0].high
+    np.testing.assert_allclose([source.low, source.high], stats.beta.ppf([0.05, 0.95], 0.65, 12.35))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_order_of_the_clips_changes_a_threshold(method):
+    scores, domains = scores_of(source=60, target=10)
+    states = np.array([f"{i % 13}" for i in range(70)])
+    order = np.random.default_rng(1).permutation(70)
+    for groups in (None, states):
+        shuffled = calibrate(scores[order], domains[order], method, 0.2, None if groups is None else groups[order])
+        for a, b in zip(calibrate(scores, domains, method, 0.2, groups), shuffled, strict=True):
+            assert a.domain == b.domain and np.isclose(a.value, b.value, rtol=1e-9)
+
+
+def test_every_method_says_what_it_assumes():
+    assert ASSUMES.keys() == METHODS.keys() and all(ASSUMES.values())

@@ -1,6 +1,11 @@
 """Deciding again: the decisions that inferring at that rate would have made, and nothing else changes."""
 
+import re
+
+import pytest
+
 from echobank.cli import main
+from echobank.detection.bank import Bank, load_bank, save_bank
 
 
 def decisions(outputs):
@@ -31,3 +36,61 @@ def test_a_rate_that_so_few_clips_do_not_support_changes_nothing(own_project, ca
     assert "1/(n+1)" in capsys.readouterr().err and own_project.outputs() == before
     (own_project.results / "banks" / "fan_section_00.safetensors").unlink()
     assert main(["decide", "--results", str(own_project.results), "--far", "0.5"]) == 2
+
+
+def decide(project, *words):
+    return main(["decide", "--results", str(project.results), *words])
+
+
+def test_it_prints_clips_rate_interval_threshold_and_calls_of_each_domain(own_project, capsys):
+    assert own_project.all() == [0, 0, 0]
+    capsys.readouterr()
+    assert decide(own_project, "--far", "0.2") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"fan section 00: \d+ of 12 clips called anomalous", out)
+    for domain, n in (("source", 8), ("target", 4)):
+        line = rf"{domain}: n = {n}, asked 20 %, true rate \d+\.\d to \d+\.\d %, threshold \d\.\d+"
+        assert re.search(line, out)
+    assert "quantile assumes" in out
+    called = sum(
+        line.endswith(",1")
+        for path in own_project.results.glob("decision_result_*.csv")
+        for line in path.read_text().split()
+    )
+    assert f": {called} of 12" in out
+
+
+def test_a_few_clips_are_refused_a_rate_that_transport_gives_them(own_project, capsys):
+    assert own_project.all() == [0, 0, 0]
+    assert decide(own_project, "--far", "0.12") == 2
+    assert "4 normal clips of domain target support a false-alarm rate of 1/(n+1) = 0.2" in capsys.readouterr().err
+    assert decide(own_project, "--far", "0.12", "--method", "transport") == 0
+    out = capsys.readouterr().out
+    assert "target: n = 4, asked 12 %" in out and "transport assumes" in out
+
+
+@pytest.mark.parametrize("method", ["gamma", "quantile", "pooled", "transport"])
+def test_states_left_out_decide_as_inferring_with_them_does_stored_or_not(own_project, capsys, method):
+    settings = (f"decision.method={method}", "decision.false_alarm_rate=0.4", "decision.leave_out=state")
+    assert own_project.all(*settings) == [0, 0, 0]
+    wanted = decisions(own_project.outputs())
+    again = ("--far", "0.4", "--method", method, "--leave-out", "state")
+    assert decide(own_project, "--far", "0.7") == 0 == decide(own_project, *again)
+    assert decisions(own_project.outputs()) == wanted
+    path = own_project.results / "banks" / "fan_section_00.safetensors"
+    bank = load_bank(path)
+    kept = {name: value for name, value in bank.settings.items() if name != "state_scores"}
+    save_bank(Bank(bank.vectors, bank.rows, bank.made_by, kept), path)
+    assert decide(own_project, "--far", "0.7") == 0 == decide(own_project, *again)
+    assert decisions(own_project.outputs()) == wanted
+    assert "in 2 states" in capsys.readouterr().out
+
+
+def test_a_bank_that_remembers_no_scores_is_an_error_that_says_so(own_project, capsys):
+    assert own_project.all() == [0, 0, 0]
+    path = own_project.results / "banks" / "fan_section_00.safetensors"
+    bank = load_bank(path)
+    for settings in ({}, {"scoring": bank.settings["scoring"]}, {"scoring": {"strange": 1}}):
+        save_bank(Bank(bank.vectors, bank.rows, bank.made_by, settings), path)
+        assert decide(own_project, "--far", "0.4") == 2
+        assert "train again" in capsys.readouterr().err

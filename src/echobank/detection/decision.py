@@ -1,19 +1,21 @@
-"""Decisions: from the bank's own leave-one-out scores to a threshold at a stated false-alarm rate."""
+"""Decisions: from the bank's own scores, each row left out, to a threshold at a stated false-alarm rate."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from echobank.detection.transport import transported
 from echobank.errors import ConfigError, InputError
 
 Float64 = NDArray[np.float64]
 Names = NDArray[np.str_]
 
+FEW = 50  # clips; with fewer, a rate of 5 % from them alone lies anywhere from 0.7 to 9 % or cannot be had
 _TOLERANCE = 1e-9  # of rate * (n + 1), which is a whole number for rates such as 0.1
 
 
@@ -29,6 +31,7 @@ class Threshold:
         low: 5th percentile of the true false-alarm rate.
         high: 95th percentile of it.
         domain: Domain that it is for; empty for all.
+        states: Operating states that were left out one by one; 0 where clips were.
     """
 
     value: float
@@ -38,9 +41,45 @@ class Threshold:
     low: float = 0.0
     high: float = 1.0
     domain: str = ""
+    states: int = 0
 
 
-def calibrate(self_scores: Float64, domains: Names, method: str, rate: float) -> tuple[Threshold, ...]:
+@dataclass(frozen=True)
+class Healthy:
+    """What thresholds are found from: scores of normal clips.
+
+    Attributes:
+        scores: Each against the bank without itself, or without its state, float64[N].
+        domains: Domain of each, str[N].
+        states: Operating state of each where states were left out, str[N]; None where clips were.
+    """
+
+    scores: Float64
+    domains: Names
+    states: Names | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def of(self, domain: str) -> "Healthy":
+        """Return those of one domain."""
+        here = self.domains == domain
+        return Healthy(self.scores[here], self.domains[here], None if self.states is None else self.states[here])
+
+    @property
+    def by_domain(self) -> "dict[str, Healthy]":
+        """Those of each domain."""
+        return {str(name): self.of(str(name)) for name in np.unique(self.domains)}
+
+    @property
+    def state_count(self) -> int:
+        """Number of states that were left out; 0 where clips were."""
+        return 0 if self.states is None else len(np.unique(self.states))
+
+
+def calibrate(
+    self_scores: Float64, domains: Names, method: str, rate: float, states: Names | None = None
+) -> tuple[Threshold, ...]:
     """Return one threshold a domain, or one for all.
 
     Args:
@@ -48,6 +87,8 @@ def calibrate(self_scores: Float64, domains: Names, method: str, rate: float) ->
         domains: Domain of each, str[N].
         method: One of `METHODS`.
         rate: False-alarm rate, above 0 and below 1.
+        states: Operating state of each, str[N], where the scores are those of `states.state_scores`; None where each
+            clip was left out on its own.
 
     Raises:
         ConfigError: Unknown method.
@@ -62,7 +103,7 @@ def calibrate(self_scores: Float64, domains: Names, method: str, rate: float) ->
     scores = np.asarray(self_scores, dtype=np.float64)
     if not len(scores) or not np.isfinite(scores).all():
         raise InputError("calibration needs finite scores of normal clips", value=len(scores))
-    return METHODS[method](scores, np.asarray(domains), rate)
+    return METHODS[method](Healthy(scores, np.asarray(domains), states), rate)
 
 
 def decide(scores: Float64, domains: Sequence[str] | Names | None, thresholds: Sequence[Threshold]) -> NDArray[np.int8]:
@@ -98,23 +139,55 @@ def order_statistic(scores: Float64, rate: float, method: str, domain: str = "")
         InputError: The rate is below 1 / (n + 1).
     """
     n = len(scores)
+    k = _rank(rate, n, "normal clips", domain)
+    return Threshold(float(np.sort(scores)[n - k]), method, rate, n, *_beta(k, n), domain)
+
+
+def state_statistic(healthy: Healthy, rate: float, method: str, domain: str = "") -> Threshold:
+    """Return the least score s with `(1 + sum_g f_g) / (G + 1)` at most `rate` above it: conformal in whole states.
+
+    f_g is the share of the clips of state g that score more than s, G the number of states: the p-value of a clip of a
+    new state (two-layer hierarchical conformal prediction, Dunn, Wasserman and Ramdas, JASA 2022). Where each clip is a
+    state of its own it is `order_statistic`. The percentiles are those of G clips.
+
+    Raises:
+        InputError: The rate is below 1 / (G + 1).
+    """
+    assert healthy.states is not None
+    names, which, sizes = np.unique(healthy.states, return_inverse=True, return_counts=True)
+    k = _rank(rate, len(names), "operating states", domain)
+    order = np.argsort(-healthy.scores, kind="stable")
+    scores, shares = healthy.scores[order], np.cumsum(1 / sizes[which[order]])
+    tails = shares[np.searchsorted(-scores, -scores, side="right") - 1]  # of that score or more, ties together
+    beyond = np.flatnonzero(tails > rate * (len(names) + 1) - 1 + _TOLERANCE)
+    value = float(scores[beyond[0]])
+    return Threshold(value, method, rate, len(healthy), *_beta(k, len(names)), domain, len(names))
+
+
+def _rank(rate: float, n: int, of_what: str, domain: str) -> int:
+    """Return floor(rate (n + 1)), refusing 0."""
     k = int(np.floor(rate * (n + 1) + _TOLERANCE))
     if k < 1:
         of = f" of domain {domain}" if domain else ""
         raise InputError(
-            f"{n} normal clips{of} support a false-alarm rate of 1/(n+1) = {1 / (n + 1):.3g} at the least",
+            f"{n} {of_what}{of} support a false-alarm rate of 1/(n+1) = {1 / (n + 1):.3g} at the least",
             value=rate,
-            hint="ask for a higher rate or record more normal clips",
+            hint="ask for a higher rate, record more, or take a method that assumes more (transport)",
         )
+    return k
+
+
+def _beta(k: float, n: int) -> tuple[float, float]:
     low, high = stats.beta.ppf((0.05, 0.95), k, n + 1 - k)
-    return Threshold(float(np.sort(scores)[n - k]), method, rate, n, float(low), float(high), domain)
+    return float(low), float(high)
 
 
-def _gamma(scores: Float64, domains: Names, rate: float) -> tuple[Threshold, ...]:
+def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     """Percentile of a gamma distribution fitted to all scores, location free, as the official baseline of DCASE.
 
     The interval is that of the rate given how many of the scores exceed the threshold, Beta(m + 1, n + 1 - m).
     """
+    scores = healthy.scores
     if np.ptp(scores) == 0:
         value = float(scores[0])
     else:
@@ -124,26 +197,63 @@ def _gamma(scores: Float64, domains: Names, rate: float) -> tuple[Threshold, ...
             raise _no_fit(len(scores)) from error
     if not np.isfinite(value):
         raise _no_fit(len(scores))
-    above = int((scores > value).sum())
-    low, high = stats.beta.ppf((0.05, 0.95), above + 1, len(scores) + 1 - above)
-    return (Threshold(value, "gamma", rate, len(scores), float(low), float(high)),)
+    above, n = int((scores > value).sum()), len(scores)
+    low, high = stats.beta.ppf((0.05, 0.95), above + 1, n + 1 - above)
+    return (Threshold(value, "gamma", rate, n, float(low), float(high), states=healthy.state_count),)
 
 
 def _no_fit(n: int) -> InputError:
     return InputError(f"no gamma distribution fits the {n} scores", hint="set decision.method to quantile")
 
 
-def _quantile(scores: Float64, domains: Names, rate: float) -> tuple[Threshold, ...]:
-    names = [str(name) for name in np.unique(domains)]
-    return tuple(order_statistic(scores[domains == name], rate, "quantile", name) for name in names)
+def _quantile(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
+    return tuple(_conformal(part, rate, "quantile", name) for name, part in healthy.by_domain.items())
 
 
-def _pooled(scores: Float64, domains: Names, rate: float) -> tuple[Threshold, ...]:
-    return (order_statistic(scores, rate, "pooled"),)
+def _pooled(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
+    return (_conformal(healthy, rate, "pooled", ""),)
 
 
-METHODS: Mapping[str, Callable[[Float64, Names, float], tuple[Threshold, ...]]] = {
+def _conformal(healthy: Healthy, rate: float, method: str, domain: str) -> Threshold:
+    if healthy.states is None:
+        return order_statistic(healthy.scores, rate, method, domain)
+    return state_statistic(healthy, rate, method, domain)
+
+
+def _transport(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
+    """The order statistic of each domain; of one with fewer than `FEW` clips, the largest domain's, transported.
+
+    Where states were left out, clips count, not states: the states heard are taken for all there are. The interval
+    then allows for as many independent clips as there are states.
+    """
+    parts = healthy.by_domain
+    largest = max(parts, key=lambda name: len(parts[name]))
+    found = []
+    for name, part in parts.items():
+        if name != largest and len(part) < FEW:
+            value, low, high = transported(parts[largest].scores, part.scores, rate, name)
+            found.append(Threshold(value, "transport", rate, len(part), low, high, name, part.state_count))
+            continue
+        own = order_statistic(part.scores, rate, "transport", name)
+        if part.states is not None:
+            low, high = _beta(rate * (part.state_count + 1), part.state_count)
+            own = replace(own, low=low, high=high, states=part.state_count)
+        found.append(own)
+    return tuple(found)
+
+
+METHODS: Mapping[str, Callable[[Healthy, float], tuple[Threshold, ...]]] = {
     "gamma": _gamma,
     "quantile": _quantile,
     "pooled": _pooled,
+    "transport": _transport,
+}
+
+ASSUMES: Mapping[str, str] = {
+    "gamma": "all scores follow one gamma distribution, whatever the domain; no promise",
+    "quantile": "new normal clips are like those of their domain in the bank; nothing else",
+    "pooled": "domains come as often as in the bank; the rate does not hold in each",
+    "transport": (
+        f"as quantile for domains of {FEW} clips or more; the scores of a smaller one have the shape of the largest's"
+    ),
 }

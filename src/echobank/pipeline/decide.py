@@ -1,13 +1,15 @@
 """Decide again on stored scores, at another false-alarm rate, from what the banks remember of their calibration."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from echobank.detection.bank import Bank, load_bank
-from echobank.detection.decision import Threshold, calibrate, decide
+from echobank.detection.bank import load_bank
+from echobank.detection.decision import Threshold, decide
+from echobank.detection.detector import ScoringSettings, thresholds_of
+from echobank.detection.states import state_scores
 from echobank.errors import BankError
 from echobank.evaluation.submission import DOMAINS, ScoredClip, read_scores, write_domain_tables, write_machine
 from echobank.evaluation.tables import Key
@@ -31,7 +33,7 @@ class Decided:
     called: int
 
 
-def decide_again(folder: Path, method: str, rate: float) -> tuple[Decided, ...]:
+def decide_again(folder: Path, method: str, rate: float, leave_out: str = "clip") -> tuple[Decided, ...]:
     """Write the decision CSVs of a results folder anew; scores stay as they are and nothing is fitted.
 
     The domain of a test clip is taken as unknown. Nothing is written unless every machine can be decided on.
@@ -40,15 +42,16 @@ def decide_again(folder: Path, method: str, rate: float) -> tuple[Decided, ...]:
         folder: `output.dir` of a run, with its banks.
         method: How thresholds are found, see `detection.decision`.
         rate: False-alarm rate.
+        leave_out: "clip" or "state", what each clip of a bank is scored without.
 
     Raises:
         InputError: There are no scores, or the bank has too few clips for the rate.
-        BankError: A bank is missing, damaged, or holds no scores of its own.
+        BankError: A bank is missing, damaged, holds no scores of its own, or is of one state.
         ConfigError: Unknown method.
         OutputError: A table cannot be written.
     """
     scores = read_scores(folder)
-    thresholds = {key: calibrated(folder, key, method, rate) for key in scores}
+    thresholds = {key: calibrated(folder, key, method, rate, leave_out) for key in scores}
     decided: list[Decided] = []
     every: dict[str, list[ScoredClip]] = {}
     for key, own in scores.items():
@@ -69,23 +72,32 @@ def decide_again(folder: Path, method: str, rate: float) -> tuple[Decided, ...]:
     return tuple(decided)
 
 
-def calibrated(folder: Path, key: Key, method: str, rate: float) -> tuple[Threshold, ...]:
-    """Return thresholds from the leave-one-out scores that are stored in a bank; augmented rows do not count.
+def calibrated(folder: Path, key: Key, method: str, rate: float, leave_out: str = "clip") -> tuple[Threshold, ...]:
+    """Return thresholds from the scores of its own rows that are stored in a bank; augmented rows do not count.
+
+    Where states are to be left out and the bank was not trained so, its rows are scored anew without them.
 
     Raises:
         As `decide_again`.
     """
     path = folder / "banks" / f"{key[0]}_section_{key[1]}.safetensors"
     bank = load_bank(path)
-    own = np.array(bank.settings.get("self_scores", []), dtype=np.float64)
+    try:
+        trained = ScoringSettings(**bank.settings["scoring"])
+    except (KeyError, TypeError) as error:
+        raise _no_scores(path) from error
+    settings = replace(trained, decision=method, false_alarm_rate=rate, leave_out=leave_out)
+    stored = bank.settings.get("self_scores" if leave_out == "clip" else "state_scores")
+    if leave_out == "state" and stored is None:
+        stored = state_scores(bank, settings.make)
+    own = np.array(stored if stored is not None else [], dtype=np.float64)
     if len(own) != len(bank):
-        raise BankError("the bank holds no scores of its own rows", where=path, hint="train again")
-    genuine = _genuine(bank)
-    return calibrate(own[genuine], bank.domains[genuine], method, rate)
+        raise _no_scores(path)
+    return thresholds_of(bank, own, settings)
 
 
-def _genuine(bank: Bank) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.array([not row.augmentation for row in bank.rows])
+def _no_scores(path: Path) -> BankError:
+    return BankError("the bank holds no scores of its own rows", where=path, hint="train again")
 
 
 def _domains(folder: Path, machine: str) -> dict[str, str]:

@@ -81,6 +81,7 @@ def scoring_settings(run: Run) -> ScoringSettings:
         config.scoring.params,
         config.decision.method,
         config.decision.false_alarm_rate,
+        config.decision.leave_out,
     )
 
 

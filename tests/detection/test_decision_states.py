@@ -1,0 +1,84 @@
+"""States: each is scored by a bank that never heard it, whatever the back-end learned."""
+
+import numpy as np
+import pytest
+
+from echobank.detection.backends import make_backend
+from echobank.detection.bank import Bank, Row
+from echobank.detection.detector import ScoringSettings, calibration_facts, fit_detector
+from echobank.detection.states import FOLDS, state_scores, states_of
+from echobank.errors import BankError
+
+
+def bank_of(attributes, seed=0, groups=None, domains=None):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((len(attributes), 2, 5)).astype(np.float32) + 1
+    rows = tuple(
+        Row(f"{i}", "m", domain=domains[i] if domains else "source", attributes=a, group=groups[i] if groups else "")
+        for i, a in enumerate(attributes)
+    )
+    return Bank(vectors, rows)
+
+
+def made(name):
+    return lambda: make_backend(name, k=1, metric="cosine", params={})
+
+
+def test_a_state_is_its_attributes_in_any_order_and_a_clip_without_them_is_alone():
+    bank = bank_of([{"a": "1", "b": "2"}, {"b": "2", "a": "1"}, {"a": "1"}, {}, {}])
+    states = states_of(bank)
+    assert states[0] == states[1] and len(set(states)) == 4
+
+
+@pytest.mark.parametrize("name", ["knn", "ldn", "varmin", "domain_ld", "domain_z", "mahalanobis", "pca"])
+def test_each_row_is_scored_by_a_back_end_fitted_without_its_state(name):
+    attributes = [{"speed": str(i % 4)} for i in range(24)]
+    bank = bank_of(attributes, domains=["target" if i % 3 == 0 else "source" for i in range(24)])
+    found = state_scores(bank, made(name))
+    for i in range(24):
+        others = np.array([j for j in range(24) if j % 4 != i % 4])
+        alone = Bank(bank.vectors[others], tuple(bank.rows[j] for j in others))
+        np.testing.assert_allclose(found[i], made(name)().fit(alone).score(bank.vectors[i : i + 1])[0], rtol=1e-6)
+
+
+def test_clips_without_attributes_are_left_out_one_by_one():
+    bank = bank_of([{}] * 20)
+    np.testing.assert_allclose(state_scores(bank, made("knn")), made("knn")().fit(bank).self_scores(), rtol=1e-6)
+
+
+def test_a_copy_of_a_clip_leaves_with_it_whatever_its_attributes_say():
+    groups = ["same", "same", *[f"{i}" for i in range(10)]]
+    bank = bank_of([{"a": str(i)} for i in range(12)], groups=groups)
+    vectors = bank.vectors.copy()
+    vectors[1] = vectors[0]
+    copied = Bank(vectors, bank.rows)
+    assert state_scores(copied, made("knn"))[:2].min() > 1e-3
+
+
+def test_many_states_are_left_out_several_at_a_time():
+    fitted = []
+
+    def make():
+        fitted.append(1)
+        return made("knn")()
+
+    bank = bank_of([{"a": str(i)} for i in range(3 * FOLDS)])
+    several = state_scores(bank, make)
+    assert len(fitted) == FOLDS
+    assert (several >= made("knn")().fit(bank).self_scores() - 1e-9).all()
+
+
+def test_one_state_is_refused():
+    with pytest.raises(BankError, match="one operating state"):
+        state_scores(bank_of([{"a": "1"}] * 5), made("knn"))
+
+
+def test_a_detector_takes_its_thresholds_from_them_and_remembers_them():
+    bank = bank_of([{"speed": str(i % 10)} for i in range(60)])
+    settings = ScoringSettings(k=1, decision="quantile", false_alarm_rate=0.2, leave_out="state")
+    detector = fit_detector(bank, settings)
+    assert [t.states for t in detector.thresholds] == [10]
+    facts = calibration_facts(detector)
+    np.testing.assert_array_equal(facts["state_scores"], state_scores(bank, made("knn")))
+    np.testing.assert_array_equal(facts["self_scores"], made("knn")().fit(bank).self_scores())
+    assert "state_scores" not in calibration_facts(fit_detector(bank, ScoringSettings(decision="quantile")))
