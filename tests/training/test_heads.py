@@ -82,6 +82,19 @@ def test_it_learns_to_tell_labels_apart(kind):
     assert losses[-1] < 0.5 * losses[0] and math.isfinite(float(head.scale))
 
 
+@pytest.mark.parametrize("subcentres", [1, 16])
+def test_two_labels_keep_a_scale_that_tells_them_apart(subcentres):
+    torch.manual_seed(0)
+    head = AngularHead(8, 2, subcentres=subcentres)
+    labels = torch.arange(2).repeat(4)
+    embeddings = torch.tensor([-1.0, 1.0])[labels, None] * torch.ones(8, 8)
+    with torch.no_grad():
+        head.centres.copy_(torch.tensor([-1.0, 1.0])[:, None, None].expand_as(head.centres))
+    for _ in range(3):
+        loss = head(embeddings, labels, labels, torch.ones(8))
+    assert float(head.scale) >= 1.5 and float(loss.detach()) < 0.06
+
+
 def test_pooling_ignores_the_order_of_tokens_and_is_finite_on_equal_ones():
     torch.manual_seed(0)
     pooling = AttentiveStatistics(8).eval()

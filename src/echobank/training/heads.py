@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# the published scale falls to 0 and below where labels are few and far apart; at 1.5, opposite directions are 95 % sure
+_LEAST_SCALE = 1.5
+
 
 class AttentiveStatistics(nn.Module):
     """Attentive statistics pooling (Okabe et al., Interspeech 2018) and a projection.
@@ -53,7 +56,8 @@ class AngularHead(nn.Module):
         super().__init__()
         self.kind, self.margin = kind, margin
         self.centres = nn.Parameter(torch.randn(labels, subcentres, dimension) / math.sqrt(dimension))
-        start = math.sqrt(2.0) * math.log(labels * subcentres - 1) if kind == "adacos" else scale
+        published = math.sqrt(2.0) * math.log(labels * subcentres - 1)
+        start = max(published, _LEAST_SCALE) if kind == "adacos" else scale
         self.register_buffer("scale", torch.tensor(start))
 
     def forward(self, embeddings: Tensor, first: Tensor, second: Tensor, share: Tensor) -> Tensor:
@@ -93,4 +97,5 @@ class AngularHead(nn.Module):
         others = (1 - targets)[:, :, None] * torch.exp(self.scale * cosines)
         own = (targets * cosines.amax(dim=2).clamp(-1, 1).acos()).sum(dim=1)
         angle = own.median().clamp(max=math.pi / 4)
-        self.scale.copy_(others.sum(dim=(1, 2)).mean().log() / angle.cos())
+        published = others.sum(dim=(1, 2)).mean().log() / angle.cos()
+        self.scale.copy_(published.clamp(min=_LEAST_SCALE))
