@@ -1,39 +1,12 @@
-"""Every back-end against a slow version from its formula, and its leave-one-out against fitting again."""
+"""Back-ends that look at neighbours, each against a slow version from its formula, down to banks of one row."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
-from sklearn.covariance import LedoitWolf
-from sklearn.decomposition import PCA
 
-from echobank.detection.backends import BACKENDS, make_backend
-from echobank.detection.backends.coreset import greedy_centres
-from echobank.detection.bank import Bank, Row
 from echobank.errors import BankError, ConfigError
-
-
-def make_bank(n, *, one_domain=False, group=1, seed=0, bands=2, dimension=6):
-    """Random rows; many enough have duplicates and silence."""
-    vectors = (np.random.default_rng(seed).standard_normal((n, bands, dimension)) + 1).astype(np.float32)
-    if n > 8:
-        vectors[3], vectors[7], vectors[5] = vectors[1], vectors[1], 0
-    domains = ["source" if one_domain or i % 3 else "target" for i in range(n)]
-    return Bank(vectors, tuple(Row(f"{i}", "m", domain=domains[i], group=f"g{i // group}") for i in range(n)))
-
-
-def make(name, *, k=1, metric="cosine", **params):
-    return make_backend(name, k=k, metric=metric, params=params)
-
-
-def distance(a, b, metric):
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    if metric == "euclidean":
-        return math.sqrt(((a - b) ** 2).sum())
-    if not a.any() or not b.any():
-        return 1.0
-    return ((a / np.sqrt(a @ a) - b / np.sqrt(b @ b)) ** 2).sum() / 2
+from tests.detection.banks import distance, make, make_bank
 
 
 class Slow:
@@ -134,78 +107,28 @@ def test_neighbour_scores_are_their_formula(name, formula, params, metric, k, on
     np.testing.assert_allclose(make(name, k=k, metric=metric, **params).fit(bank).score(queries), expected, rtol=1e-7)
 
 
-def unit(x):
-    x = x.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-300)
-
-
-@pytest.mark.parametrize(("one_domain", "dimension"), [(True, 6), (False, 6), (False, 40)])
-def test_mahalanobis_is_that_of_scikit_learn(one_domain, dimension):
-    bank = make_bank(24, one_domain=one_domain, bands=1, dimension=dimension)
-    queries = make_bank(6, seed=1, bands=1, dimension=dimension).vectors
-    rows, asked = unit(bank.vectors[:, 0]), unit(queries[:, 0])
-    models = [LedoitWolf().fit(rows[bank.domains == name]) for name in np.unique(bank.domains)]
-    expected = np.sqrt(np.min([model.mahalanobis(asked) for model in models], axis=0))
-    np.testing.assert_allclose(make("mahalanobis").fit(bank).score(queries), expected, rtol=1e-7)
-
-
-def test_pca_residual_is_that_of_scikit_learn():
-    bank, queries = make_bank(24, bands=1), make_bank(6, seed=1, bands=1).vectors
-    model = PCA(0.9, svd_solver="full").fit(unit(bank.vectors[:, 0]))
-    asked = unit(queries[:, 0])
-    expected = np.linalg.norm(asked - model.inverse_transform(model.transform(asked)), axis=1)
-    np.testing.assert_allclose(make("pca").fit(bank).score(queries), expected, rtol=1e-9)
-
-
-def test_greedy_centres_are_each_the_farthest():
-    vectors = make_bank(30).vectors
-    chosen = greedy_centres(vectors, 6, "euclidean")
-    flat = vectors.reshape(30, -1).astype(np.float64)
-    for i in range(1, 6):
-        reach = np.min([np.linalg.norm(flat - flat[c], axis=1) for c in chosen[:i]], axis=0)
-        assert chosen[i] == reach.argmax()
-    assert len(greedy_centres(vectors, 30, "euclidean")) == 28  # rows 3 and 7 are duplicates of row 1
-
-
-def test_min_fusion_takes_the_least_z():
-    bank, queries = make_bank(20), make_bank(5, seed=1).vectors
-    members = [make(name).fit(bank) for name in ("knn", "pca")]
-    z = [(m.score(queries) - m.self_scores().mean()) / m.self_scores().std() for m in members]
-    fused = make("min_fusion", members="knn+pca").fit(bank).score(queries)
-    np.testing.assert_allclose(fused, np.min(z, axis=0), rtol=1e-12)
-
-
-def test_kmeans_and_coreset_of_many_centres_are_nearest_neighbour():
-    bank, queries = make_bank(20), make_bank(5, seed=1).vectors
-    expected = make("knn").fit(bank).score(queries)
-    np.testing.assert_allclose(make("kmeans", centres=20).fit(bank).score(queries), expected, rtol=1e-5)
-    np.testing.assert_allclose(make("coreset", rows=20).fit(bank).score(queries), expected, rtol=1e-12)
+def least_rows(name, params, one_domain):
+    """Rows of `make_bank` from which the formula can be computed for k = 1."""
+    if name == "knn":
+        return 1
+    if name in ("ldn", "varmin"):
+        return params.get("K", {"ldn": 1, "varmin": 4}[name]) + 1
+    return 2 if one_domain else 5  # each domain needs two rows; of five the first and the fourth are target
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize(("n", "one_domain", "group"), [(3, True, 1), (18, False, 1), (18, True, 2), (18, False, 3)])
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_row_scores_itself_as_a_bank_without_its_group_would(name, n, one_domain, group, metric):
-    bank = make_bank(n, one_domain=one_domain, group=group)
-    try:
-        own = make(name, metric=metric).fit(bank).self_scores()
-    except BankError as error:
-        assert n == 3 or (name == "enlarged" and one_domain), error  # cannot be done, and said so
+@pytest.mark.parametrize(("name", "formula", "params"), FORMULAS)
+@pytest.mark.parametrize("one_domain", [True, False])
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_the_smallest_banks_score_by_the_formula_or_say_why_not(name, formula, params, metric, one_domain, n):
+    bank, queries = make_bank(n, one_domain=one_domain), make_bank(4, seed=1).vectors
+    if n < least_rows(name, params, one_domain):
+        with pytest.raises(BankError, match="more than the bank can give"):
+            make(name, metric=metric, **params).fit(bank)
         return
-    for i in range(n):
-        rest = bank.select(bank.groups != bank.groups[i])
-        expected = make(name, metric=metric).fit(rest).score(bank.vectors[i : i + 1])
-        np.testing.assert_allclose(own[i : i + 1], expected, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-@pytest.mark.parametrize("name", BACKENDS)
-def test_tiny_banks_give_finite_scores_or_say_why(name, n):
-    bank, queries = make_bank(n), make_bank(4, seed=1).vectors
-    try:
-        assert np.isfinite(make(name).fit(bank).score(queries)).all()
-    except BankError as error:
-        assert len(str(error)) > 20
+    slow = [Slow(bank, band, metric) for band in range(2)]
+    expected = [np.mean([formula(s, q[band], 1, **params) for band, s in enumerate(slow)]) for q in queries]
+    np.testing.assert_allclose(make(name, metric=metric, **params).fit(bank).score(queries), expected, rtol=1e-6)
 
 
 def test_k_larger_than_the_bank_names_both():
@@ -213,19 +136,6 @@ def test_k_larger_than_the_bank_names_both():
         make("knn", k=4).fit(make_bank(3))
     with pytest.raises(BankError, match=r"k = 3 .* 3 rows, 2 of them"):
         make("knn", k=3).fit(make_bank(3)).self_scores()
-
-
-@pytest.mark.parametrize("name", [name for name in BACKENDS if name not in ("kmeans", "gmm", "enlarged")])
-def test_order_and_length_of_vectors_change_nothing(name):
-    n = 8 if name == "varmin" else 16  # 8 rows have no duplicates: which of equally near rows is nearest goes by order
-    bank, queries = make_bank(n), make_bank(5, seed=1).vectors
-    expected = make(name).fit(bank).score(queries)
-    order = np.random.default_rng(2).permutation(n)
-    np.testing.assert_allclose(make(name).fit(bank.select(order)).score(queries), expected, rtol=1e-6)
-    scaled = dataclasses.replace(bank, vectors=bank.vectors * np.arange(1, n + 1, dtype=np.float32)[:, None, None])
-    np.testing.assert_allclose(make(name).fit(scaled).score(3 * queries), expected, rtol=1e-4, atol=1e-6)
-    one_by_one = np.concatenate([make(name).fit(bank).score(q[None]) for q in queries])
-    np.testing.assert_allclose(one_by_one, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

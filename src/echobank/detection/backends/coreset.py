@@ -17,8 +17,9 @@ _SAME = 1e-12  # squared distance, against the largest, that is taken for a dupl
 def greedy_centres(vectors: Float32, count: int, metric: str = "cosine") -> NDArray[np.int64]:
     """Choose rows by the greedy k-centre rule (Gonzalez, 1985): each next row is the farthest from those chosen.
 
-    The first is the row nearest to the mean. Distances are taken over all bands together. The greatest distance of a
-    row to the chosen ones is at most twice the least that any choice of so many rows can reach.
+    The first is the row nearest to the mean, the lower one of two that are equally near. Distances are taken over all
+    bands together. The greatest distance of a row to the chosen ones is at most twice the least that any choice of so
+    many rows can reach.
 
     Args:
         vectors: float32[N, H, D].
@@ -31,9 +32,9 @@ def greedy_centres(vectors: Float32, count: int, metric: str = "cosine") -> NDAr
     flat = points(vectors, metric).reshape(len(vectors), -1)
     flat -= flat.mean(axis=0)
     squares = np.einsum("nd,nd->n", flat, flat)
-    chosen = [int(squares.argmin())]
-    reach = np.full(len(flat), np.inf)
     scale = squares.max()
+    chosen = [int(np.argmax(squares <= squares.min() + _SAME * scale))]
+    reach = np.full(len(flat), np.inf)
     while len(chosen) < min(count, len(flat)):
         last = chosen[-1]
         reach = np.minimum(reach, squares + squares[last] - 2 * (flat @ flat[last]))

@@ -6,8 +6,9 @@ from typing import Self
 import numpy as np
 
 from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.downdate import residuals_without_own
 from echobank.detection.backends.mahalanobis import principal_axes
-from echobank.detection.backends.refit import refit_scores
+from echobank.detection.backends.refit import LIMIT, refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import points
 from echobank.errors import ConfigError
@@ -17,7 +18,8 @@ from echobank.errors import ConfigError
 class Pca:
     """Length of the residual from the mean and the leading principal axes, then mean over bands.
 
-    Leave-one-out: mean and axes are found again without the group of a row (`refit_scores`).
+    Leave-one-out: mean and axes are found again without the group of a row (`refit_scores`), or follow from those
+    with it where there are many groups of one row each (`residuals_without_own`).
 
     Attributes:
         k: Not used.
@@ -54,7 +56,16 @@ class Pca:
         Raises:
             BankError: The bank has one group only.
         """
-        return refit_scores(self, self.bank_)
+        groups = self.bank_.groups
+        if len(np.unique(groups)) < len(groups) or len(groups) <= LIMIT:
+            return refit_scores(self, self.bank_)
+        moved = points(self.bank_.vectors, self.metric) - self.means_
+        scores = np.empty(moved.shape[:2])
+        for h in range(moved.shape[1]):
+            scatter, axes = principal_axes(moved[:, h])
+            squares = np.einsum("nd,nd->n", moved[:, h], moved[:, h])
+            scores[:, h] = residuals_without_own(scatter, moved[:, h] @ axes.T, squares, self.variance)
+        return np.asarray(scores.mean(axis=1))
 
     def _leading(self, centred: Float64) -> Float64:
         scatter, axes = principal_axes(centred)
