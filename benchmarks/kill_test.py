@@ -1,13 +1,15 @@
 """Kill fit, score, bank add and watch at random moments, and count what is lost, doubled or half written.
 
 Each trial is a process of its own that is ended by SIGKILL. What must hold: a bank on disk is the old or the new
-one; a score journal goes on to the same table as an undisturbed run; a watch's table has every row exactly once.
+one; a score journal goes on to the same table as an undisturbed run; a watch's table has every row exactly once, and
+its webhook has every message once or, by the same id, again.
 
     python benchmarks/kill_test.py --kills 200
 """
 
 import argparse
 import csv
+import json
 import os
 import random
 import signal
@@ -15,17 +17,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from echobank.cli import main
+from echobank.cli import main, options
 from echobank.detection.bank import Bank, load_bank
-from echobank.monitoring import archive, detector, page, watch
+from echobank.monitoring import archive, detector, page, sinks, watch
 
 RATE = 16_000
-IMPORTED = (detector, page, watch)  # before the first fork, so that kills hit work and not imports
+IMPORTED = (options, detector, page, sinks, watch)  # before the first fork, so that kills hit work and not imports
 
 
 def kill(words: list[str], longest: float, rng: random.Random) -> bool:
@@ -110,14 +115,50 @@ def trial_score(bank: Path, files: Path, work: Path, kills: int, rng: random.Ran
     return seen
 
 
+@contextmanager
+def webhook(log: Path) -> Iterator[str]:
+    """Run a web server in a child that writes path and id of every message it takes to a file; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if message["kind"] != "heartbeat":
+                with log.open("a") as stream:
+                    stream.write(f"{self.path} {message['id']}\n")
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    log.touch()
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    child = os.fork()
+    if child == 0:
+        server.serve_forever()
+    server.server_close()
+    yield f"http://127.0.0.1:{server.server_port}"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
 def trial_watch(bank: Path, files: Path, work: Path, kills: int, rng: random.Random) -> Counter[str]:
-    """Kill a watch again and again; its table must have every window of every recording exactly once."""
+    """Kill a watch again and again; its table must have every window of every recording exactly once.
+
+    Its webhook must have every message of the table; one may come again with the same id.
+    """
+    with webhook(work / "posted") as url:
+        return _trial_watch(bank, files, work, kills, rng, url)
+
+
+def _trial_watch(bank: Path, files: Path, work: Path, kills: int, rng: random.Random, url: str) -> Counter[str]:
     seen: Counter[str] = Counter()
     expected = {path.name for path in files.glob("*.wav")}
-    options = ["--once", "--quiet", "--settle", "1ms", "--poll", "5ms"]
+    options = ["--once", "--quiet", "--settle", "1ms", "--poll", "5ms", "--every-window"]
     while seen["killed"] < kills:
         table, state = work / f"watch{seen['runs']}.csv", work / f"state{seen['runs']}"
         words = ["watch", str(bank), str(files), "--csv", str(table), "--state", str(state), *options]
+        words += ["--webhook", f"{url}/{seen['runs']}"]
         for _ in range(12):
             seen["killed"] += kill(words, 0.4, rng)
         finish(words)
@@ -125,7 +166,14 @@ def trial_watch(bank: Path, files: Path, work: Path, kills: int, rng: random.Ran
             rows = list(csv.DictReader(stream))
         ids = [row["id"] for row in rows]
         scored = Counter(row["file"] for row in rows if row["kind"] == "score")
-        good = len(ids) == len(set(ids)) and set(scored) == expected and set(scored.values()) == {1}
+        posted = [line.split()[1] for line in (work / "posted").open() if line.startswith(f"/{seen['runs']} ")]
+        seen["messages posted again"] += len(posted) - len(set(posted))
+        good = (
+            len(ids) == len(set(ids))
+            and set(posted) == set(ids)
+            and set(scored) == expected
+            and set(scored.values()) == {1}
+        )
         seen["BROKEN"] += not good
         seen["runs"] += 1
     return seen

@@ -27,7 +27,7 @@ def resident_mb() -> float:
     return pages * 4096 / 1e6
 
 
-def main(count: int) -> None:
+def main(count: int, embedding: str) -> None:
     """Write noises, fit on 30, score all, print memory every tenth of the way and files a second."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -35,7 +35,7 @@ def main(count: int) -> None:
         for i in range(count):
             soundfile.write(folder / f"{i:05d}.wav", 0.1 * rng.standard_normal(RATE), RATE)
         paths = sorted(folder.glob("*.wav"))
-        detector = Detector("noise", seconds=1.0, hop=1.0).fit(paths[:30])
+        detector = Detector("noise", seconds=1.0, hop=1.0, settings=(f"model.embedding={embedding}",)).fit(paths[:30])
         detector.save(folder / "bank")
         curve: list[tuple[int, float]] = []
 
@@ -64,4 +64,6 @@ def main(count: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000)
-    main(parser.parse_args().files)
+    parser.add_argument("--embedding", default="logmel_stats", help="encoder (default: logmel_stats)")
+    args = parser.parse_args()
+    main(args.files, args.embedding)

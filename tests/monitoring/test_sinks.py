@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from echobank.errors import ConfigError
-from echobank.monitoring.delivery import Delivery
+from echobank.errors import ConfigError, OutputError
+from echobank.monitoring.delivery import Delivery, RemoteDelivery, make_delivery
 from echobank.monitoring.journal import Journal
 from echobank.monitoring.sinks import CsvSink, MqttSink, SinkError, WebhookSink
 from tests.monitoring.sounds import full_disk
@@ -140,6 +140,55 @@ def test_a_slow_webhook_does_not_keep_the_watch_from_listening(receiver, tmp_pat
         assert receiver.posts == done
     delivery.pump(journal, "g")
     assert delivery.done and receiver.posts == 10
+
+
+def test_a_webhook_that_stalls_holds_up_nobody(receiver, tmp_path):
+    journal = outbox(tmp_path, 3)
+    receiver.mood = "stall"
+    delivery = make_delivery(WebhookSink(receiver.url), tmp_path)
+    begun = time.monotonic()
+    for _ in range(5):
+        delivery.pump(journal, "g")
+        delivery.heartbeat({"id": "alive", "kind": "heartbeat"})
+        assert not delivery.done
+    assert time.monotonic() - begun < 0.4
+    with Journal(journal) as more:
+        more.append({"file": "3", "messages": [{"id": "id-3", "kind": "open", "n": 3}]})
+    until(lambda: delivery.done or delivery.pump(journal, "g"))
+    assert [m["n"] for m in receiver.kept.values() if m["kind"] == "open"] == list(range(4))
+    until(lambda: "alive" in receiver.kept)
+    delivery.close()
+
+
+def test_done_is_never_said_while_something_was_written_after_the_last_look(receiver, tmp_path):
+    journal = outbox(tmp_path, 1)
+    delivery = RemoteDelivery(WebhookSink(receiver.url), tmp_path)
+    for n in range(1, 200):
+        delivery.pump(journal, "g")
+        with Journal(journal) as more:
+            more.append({"file": f"{n}", "messages": [{"id": f"id-{n}", "kind": "open", "n": n}]})
+        if delivery.done:
+            assert f"id-{n}" in receiver.kept
+    until(lambda: delivery.done or delivery.pump(journal, "g"))
+    assert len(receiver.kept) == 200 == receiver.posts
+    delivery.close()
+
+
+def test_a_cursor_that_cannot_be_kept_is_told(receiver, tmp_path, monkeypatch):
+    journal = outbox(tmp_path, 1)
+    delivery = RemoteDelivery(WebhookSink(receiver.url), tmp_path)
+
+    def refused(*_):
+        raise OutputError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("echobank.monitoring.delivery.write_json", refused)
+        delivery.pump(journal, "g")
+        until(lambda: receiver.posts)
+        with pytest.raises(OutputError, match="no room"):
+            until(lambda: delivery.pump(journal, "g"))
+    until(lambda: delivery.done or delivery.pump(journal, "g"))
+    delivery.close()
 
 
 def test_a_secret_in_an_address_is_told_to_nobody(receiver, tmp_path):

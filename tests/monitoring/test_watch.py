@@ -32,6 +32,7 @@ class Receiver:
 
     name = "receiver"
     kinds = frozenset({"open", "close", "error", "score", "heartbeat"})
+    remote = False
 
     def __init__(self):
         self.taken, self.broken = [], False

@@ -39,10 +39,12 @@ class Sink(Protocol):
     Attributes:
         name: Short name, unique among the sinks of a watch; the key of what is already delivered.
         kinds: Kinds of messages that it wants.
+        remote: Whether it lies behind a network, and may take its time.
     """
 
     name: str
     kinds: frozenset[str]
+    remote: bool
 
     def send(self, messages: Sequence[Message]) -> None:
         """Deliver messages in order.
@@ -68,6 +70,8 @@ class Sink(Protocol):
 class LineSink:
     """JSON lines on a stream, by default standard output."""
 
+    remote = False
+
     def __init__(self, stream: TextIO | None = None, kinds: frozenset[str] = EVENTS | ROWS) -> None:
         self.name, self.kinds = "stdout", kinds
         self._stream = stream or sys.stdout
@@ -91,6 +95,8 @@ class LineSink:
 
 class CsvSink:
     """A CSV file that grows; every row exactly once, since a restart cuts off rows that were not yet marked."""
+
+    remote = False
 
     def __init__(self, path: Path | str, kinds: frozenset[str] = ROWS) -> None:
         self.path, self.kinds = Path(path), kinds
@@ -137,6 +143,8 @@ class CsvSink:
 class WebhookSink:
     """HTTP POST of one JSON object a message; anything but a 2xx answer is tried again with the same id."""
 
+    remote = True
+
     def __init__(self, url: str, kinds: frozenset[str] = EVENTS, *, timeout: float = _ANSWER_SECONDS) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -176,6 +184,8 @@ class WebhookSink:
 
 class MqttSink:
     """MQTT, quality of service 1: topic `<prefix>/<machine>/<kind>`; a last will says when the watch is gone."""
+
+    remote = True
 
     def __init__(self, url: str, machine: str, kinds: frozenset[str] = EVENTS, *, timeout: float = 10.0) -> None:
         parts = urlsplit(url)

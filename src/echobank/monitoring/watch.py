@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from echobank.detection.bank import load_bank
 from echobank.errors import BankError, InputError, OutputError
 from echobank.monitoring.archive import bank_file
-from echobank.monitoring.delivery import Delivery
+from echobank.monitoring.delivery import make_delivery
 from echobank.monitoring.events import Message, Rule, advance, make_rule, start_state
 from echobank.monitoring.journal import Journal, read_journal
 from echobank.monitoring.landing import Landed, Landing, stamp_of
@@ -98,7 +98,7 @@ class Watch:
             self._journal = Journal(self._file, durable=True)
         else:
             self._begin()
-        self._deliveries = [Delivery(sink, state, clock) for sink in sinks]
+        self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
 
     @property
