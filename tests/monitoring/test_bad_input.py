@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import soundfile
 from echobank.cli import main
 from echobank.detection.bank import load_bank
 from echobank.monitoring.archive import bank_file
-from tests.monitoring.sounds import RATE, full_disk, healthy_folder, hum, write
+from echobank.monitoring.listener import Listener
+from tests.monitoring.sounds import RATE, full_disk, healthy_folder, hum, with_tone, write
 
 
 def text(path):
@@ -165,3 +167,42 @@ def test_an_interruption_is_one_line_and_leaves_the_old(fitted, bank, tmp_path, 
     assert err.count("\n") == 1 and "interrupted" in err
     assert file.read_bytes() == before
     assert not list(tmp_path.glob("[tr].*ml")) and not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "score"])
+def test_a_folder_that_disappears_meanwhile_costs_only_what_was_not_heard(
+    fitted, tmp_path, capsys, monkeypatch, command
+):
+    folder = healthy_folder(tmp_path / "healthy", 6, 2.0)
+    words = {
+        "fit": ["fit", str(folder), "--machine", "m", "--out", str(tmp_path), "--window", "1s"],
+        "score": ["score", str(fitted / "banks" / "pump"), str(folder), "--report", str(tmp_path / "r.html")],
+    }[command]
+    heard = []
+    real = Listener._hear
+
+    def vanishing(self, path):
+        heard.append(path)
+        if len(heard) == 4:
+            shutil.rmtree(folder)
+        return real(self, path)
+
+    monkeypatch.setattr(Listener, "_hear", vanishing)
+    assert main(words) == 3
+    err = capsys.readouterr().err
+    assert [f"0{i}.wav" in err for i in range(6)] == [False] * 3 + [True] * 3
+    assert "Traceback" not in err and "bug" not in err
+
+
+def test_a_clock_that_goes_backwards_changes_no_decision(fitted, tmp_path, capsys, monkeypatch):
+    for i in range(4):
+        write(tmp_path / "in" / f"{i}.wav", with_tone(hum(4.0, seed=300 + i), 0.0, 4.0))
+    said = {}
+    for state, step in (("forth", 1), ("back", -1)):
+        years = iter(range(2030, 2030 + 1000 * step, step))
+        monkeypatch.setattr("echobank.monitoring.watch._now", lambda years=years: f"{next(years)}-01-01T00:00:00+00:00")
+        words = ["watch", str(fitted / "banks" / "pump"), str(tmp_path / "in"), "--state", str(tmp_path / state)]
+        assert main([*words, "--once", "--settle", "1ms", "--poll", "5ms", "--heartbeat", "1h"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        said[state] = [(m["kind"], m["id"], m["score"]) for m in lines if m["kind"] != "heartbeat"]
+    assert said["forth"] == said["back"] and "open" in {kind for kind, _, _ in said["back"]}

@@ -1,6 +1,7 @@
 """Curation: add, remove, merge, compact, calibrate, diff, undo; a bank is always whole."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -148,6 +149,28 @@ def test_info_tells_provenance_and_log(bank, fitted, capsys):
     assert bank_command("info", bank, "--rows", "--log") == 0
     said = capsys.readouterr().out
     assert "revision 2" in said and '"action": "add"' in said and "good.wav\t0\t" in said
+
+
+def test_info_and_explain_speak_json_too(bank, fitted, capsys):
+    assert bank_command("info", bank, "--json", "--rows", "--log") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["machine"], facts["rows"], facts["recordings"], facts["revision"]) == ("pump", 72, 24, 1)
+    assert facts["threshold"] > 0 and len(facts["listed"]) == 72 and facts["log"][0]["action"] == "fit"
+    assert main(["explain", str(bank), str(fitted / "new" / "bad.wav"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (region, *_) = said["regions"]
+    assert region["low_hz"] < 3000 < region["high_hz"] and region["start"] < 1.1 and region["end"] > 2.4
+    assert said["decision"] == 1 and said["score"] > said["threshold"] and "dB louder" in " ".join(said["sentences"])
+
+
+def test_a_bank_of_an_older_kind_scores_and_says_why_it_cannot_explain(bank, fitted, capsys):
+    file = archive.bank_file(bank)
+    save_bank(dataclasses.replace(load_bank(file), extras={}), file)
+    assert main(["score", str(bank), str(fitted / "new")]) == 1
+    capsys.readouterr()
+    assert main(["explain", str(bank), str(fitted / "new" / "bad.wav")]) == 2
+    assert "fit it again" in capsys.readouterr().err
+    assert bank_command("add", bank, fitted / "new" / "bad.wav") == 0
 
 
 def test_order_of_rows_changes_no_choice(fitted):

@@ -1,5 +1,6 @@
 """Watch: settled files only, nothing lost or repeated by restarts, clocks that go back, folders that go away."""
 
+import argparse
 import csv
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import pytest
 
 from echobank.cli import main
+from echobank.cli.own import seconds, seconds_from_zero
 from echobank.errors import InputError
 from echobank.monitoring.machine import open_machine
 from echobank.monitoring.sinks import CsvSink, LineSink, SinkError
@@ -353,3 +355,16 @@ def test_the_command_says_what_it_watches_and_what_came_of_it(fitted, tmp_path, 
     first, last = err.splitlines()
     assert "0 recordings done" in first and "2 of 3 windows above" in first
     assert last.startswith("stopped; pump in") and "2 recordings done, an event is open" in last
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("10", 10.0), ("500ms", 0.5), ("2 min", 120.0), ("1.5h", 5400.0), ("0", 0.0)]
+)
+def test_lengths_of_time(text, expected):
+    assert seconds_from_zero(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-1s", "ten", "1d", "0.0ms"])
+def test_what_is_no_length_of_time_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="not a length of time"):
+        seconds(text)

@@ -12,9 +12,11 @@ actions:
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "info":
             action.add_argument("--rows", action="store_true", help="list every window with where it came from")
             action.add_argument("--log", action="store_true", help="list every change")
+            action.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
         if name == "add":
             action.add_argument("files", metavar="FILE", nargs="+", help="healthy recordings, or folders of them")
             add_tags(action)
@@ -62,6 +65,9 @@ def info(args: argparse.Namespace) -> int:
     from echobank.monitoring.health import describe_health, health
 
     bank = _load(args.bank)
+    if args.json:
+        print(json.dumps(_as_plain(bank, rows=args.rows, log=args.log), ensure_ascii=False))
+        return 0
     print(f"{bank.settings['machine']}, revision {archive.revision_of(bank)}, {archive.bank_file(args.bank)}")
     encoder, window = bank.made_by["encoder"], bank.made_by["window"]
     print(f"encoder {encoder['name']}, windows of {window['seconds']:g} s every {window['hop']:g} s")
@@ -178,6 +184,21 @@ def _load(path: str) -> Bank:
             "not a bank of an own machine", where=file, hint="banks of `train` are scored by `infer`; use `fit` here"
         )
     return bank
+
+
+def _as_plain(bank: Bank, *, rows: bool, log: bool) -> dict[str, Any]:
+    """Return what `info` says as plain values."""
+    from echobank.monitoring.health import health
+
+    facts = {
+        "machine": bank.settings["machine"],
+        "revision": archive.revision_of(bank),
+        "encoder": bank.made_by["encoder"]["name"],
+        "window": bank.made_by["window"],
+        **dataclasses.asdict(health(bank)),
+    }
+    listed = {"listed": [dataclasses.asdict(row) for row in bank.rows]} if rows else {}
+    return {**facts, **listed, **({"log": bank.settings.get("log", [])} if log else {})}
 
 
 def _say(before: Bank, after: Bank) -> None:

@@ -1,9 +1,15 @@
 """Say why a recording got its score: which seconds, which band in Hz, how many dB, and what is nearest."""
 
 import argparse
+import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from echobank.cli.own import add_bank, add_far, open_bank, seconds
+from echobank.cli.own import add_bank, add_far, open_bank, seconds_from_zero
+
+if TYPE_CHECKING:
+    from echobank.monitoring.explain import Explanation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bank(parser)
     parser.add_argument("file", metavar="FILE", help="the recording")
     parser.add_argument("--at", type=seconds_from_zero, help="where the window begins (default: the worst window)")
+    parser.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_far(parser)
 
@@ -21,14 +28,32 @@ def run(args: argparse.Namespace) -> int:
     from echobank.monitoring.page import digest_of, write_page
 
     machine = open_bank(args)
-    for sentence in explain(machine, args.file, args.at).sentences:
-        print(sentence)
+    explanation = explain(machine, args.file, args.at)
+    if args.json:
+        print(json.dumps(as_plain(explanation), ensure_ascii=False))
+    else:
+        print("\n".join(explanation.sentences))
     if args.report:
         write_page(args.report, machine, digest_of(machine, [Path(args.file)]))
-        print(f"wrote {args.report}")
+        print(f"wrote {args.report}", file=sys.stderr)
     return 0
 
 
-def seconds_from_zero(text: str) -> float:
-    """Return a time in a recording; 0 is one."""
-    return 0.0 if text.strip() in ("0", "0s") else seconds(text)
+def as_plain(it: "Explanation") -> dict[str, Any]:
+    """Return an explanation as plain values; times are from the beginning of the recording, seconds."""
+    from echobank.monitoring.machine import plain
+
+    start = it.verdict.start or 0.0
+    regions = [
+        {
+            "start": round(start + finding.region.start, 3),
+            "end": round(start + finding.region.end, 3),
+            "low_hz": round(finding.region.low_hz, 1),
+            "high_hz": round(finding.region.high_hz, 1),
+            "excess_db": round(finding.region.excess_db, 1),
+            "score_without": finding.score_without,
+        }
+        for finding in it.findings
+    ]
+    facts = {"threshold": it.threshold, "level_db": round(it.level_db, 1)}
+    return {**plain(it.verdict), **facts, "regions": regions, "sentences": list(it.sentences)}

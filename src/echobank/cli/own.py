@@ -14,8 +14,8 @@ from echobank.monitoring.tags import Tagging, parse_tags, read_tags
 if TYPE_CHECKING:
     from echobank.monitoring.machine import Machine
 
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, None: 1.0}
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, None: 1.0}
 
 
 def add_bank(parser: argparse.ArgumentParser) -> None:
@@ -71,11 +71,16 @@ def tagging(texts: Sequence[str]) -> Tagging:
 
 
 def seconds(text: str) -> float:
-    """Return a length such as 10, 10s, 500ms or 1min in seconds."""
+    """Return a length such as 10, 10s, 500ms, 1min or 1h in seconds."""
     match = _LENGTH.fullmatch(text.strip())
     if not match or float(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"not a length of time: {text!r}; write 10s or 500ms")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def seconds_from_zero(text: str) -> float:
+    """Return a time in seconds as `seconds` does, or 0."""
+    return 0.0 if text.strip() in ("0", "0s") else seconds(text)
 
 
 def rate(text: str) -> float:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echobank.cli.own import add_bank, add_far, open_bank, seconds
+from echobank.cli.own import add_bank, add_far, open_bank, seconds, seconds_from_zero
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
     parser.add_argument("--settle", type=seconds, default=2.0, help="a file must stay the same so long (default: 2s)")
     parser.add_argument("--poll", type=seconds, default=1.0, help="time between two looks (default: 1s)")
-    parser.add_argument("--heartbeat", type=seconds, default=60.0, help="time of a sign of life (default: 1min)")
+    parser.add_argument(
+        "--heartbeat", type=seconds_from_zero, default=60.0, help="time of a sign of life, 0 for none (default: 1min)"
+    )
     parser.add_argument("--only-new", action="store_true", help="leave out what lies there at the first start")
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
     parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
