@@ -74,7 +74,7 @@ def test_an_unknown_method_names_the_nearest():
 
 
 def state_p(x, scores, states):
-    """The p-value of a clip of a new state, from the formula: shares of the clips of each state that score x or more."""
+    """The p-value of a clip of a new state, from the formula: the share of each state that scores x or more."""
     shares = [np.mean([score >= x for score in scores[states == name]]) for name in sorted(set(states))]
     return (1 + sum(shares)) / (len(shares) + 1)
 

@@ -54,6 +54,8 @@ def study(run: Run, cells: Sequence[Cell]) -> Studied:
     """
     if run.config.augmentation.enabled:
         raise ConfigError("a study compares banks without augmentation", hint="set augmentation.enabled=false")
+    if run.config.decision.leave_out != "clip":
+        raise ConfigError("a study leaves clips out, not states", hint="set decision.leave_out=clip")
     require_matplotlib()
     for cell in cells:
         backend_of(cell)
