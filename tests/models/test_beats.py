@@ -6,9 +6,9 @@ import torch
 
 from echobank import load_encoder
 from echobank.errors import AudioError, ConfigError, WeightsError
-from echobank.models.beats import buckets
+from echobank.models.beats import buckets, build, unpack
 from echobank.models.beats_encoder import LONGEST, BeatsEncoder
-from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes
+from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes, read_checkpoint
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
 
 pytestmark = needs_reference
@@ -99,6 +99,29 @@ def test_bfloat16_keeps_pooled_embeddings(base, rule):
         b = grid.mean(axis=(0, 1), dtype=np.float64)
         assert 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 2e-6
     assert coarse.facts.precision == "bf16"
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
+def test_packed_weights_give_what_plain_ones_give(precision, bound):
+    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
+    logmels = torch.stack([torch.from_numpy(arrays("fbank_expected")["noise_1s/raw"])] * 3)
+    logmels[1] += torch.linspace(-1, 1, logmels.shape[1])[:, None]
+    plain, packed = (build(checkpoint.config, checkpoint.state).prepare(precision, pack=pack) for pack in (False, True))
+    assert packed.packed and not plain.packed
+    with torch.inference_mode():
+        (a,), (b,) = plain(logmels), packed(logmels)
+        (alone,) = packed(logmels[1:2])
+    np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+    np.testing.assert_allclose(b[1:2], alone, rtol=0, atol=1e-5 if precision == "fp32" else bound)
+
+
+def test_unpacked_weights_are_those_that_were_packed():
+    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
+    plain = build(checkpoint.config, checkpoint.state).state_dict()
+    for name, tensor in (
+        unpack(build(checkpoint.config, checkpoint.state).prepare("fp32", pack=True)).state_dict().items()
+    ):
+        assert torch.equal(tensor, plain[name]), name
 
 
 def test_any_mix_of_lengths_gives_what_each_clip_gives_alone(tiny):

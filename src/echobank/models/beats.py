@@ -2,63 +2,27 @@
 
 Chen et al., "BEATs: Audio Pre-Training with Acoustic Tokenizers", ICML 2023. Same numbers as the official code
 (microsoft/unilm, folder beats), arranged for speed: q, k, v and the gate of the position bias in one projection,
-weight norm folded, the bias a cached table, attention clip by clip so that nothing of the size of an attention map
-exists for a whole batch.
+weight norm folded, the bias a cached table. On a processor a batch goes through each layer clip by clip, by weights
+that were packed once for its matrix units: a clip stays in the cache, a layer's weights stay there for all clips, and
+nothing of the size of an attention map exists for a whole batch.
 
 The arithmetic is chosen by the weights alone: a projection casts its input to the type of its weight. Norms,
 residual, gate and softmax stay float32.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echobank.models.checkpoint import BeatsConfig
+from echobank.models.projection import Projection
 
 MEAN, DEVIATION = 15.41663, 6.55582  # BEATs.py: fbank_mean, fbank_std; the input is (x - mean) / (2 std)
 
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_accurate": lambda x: functional.gelu(x, approximate="tanh"),
-    "relu": functional.relu,
-    "tanh": torch.tanh,
-}
 _BIAS_CACHE = 4  # lengths whose position bias is kept; 12 MB each for 10 s
-
-
-class Projection(nn.Linear):
-    """A linear layer that computes in the type of its weight.
-
-    Rounding a weight to bfloat16 errs alike for every token, so a mean over tokens keeps that error while all others
-    average out. `lost` holds what rounding took away; run over the mean token of a clip it gives most of it back,
-    for one row of work where the layer has hundreds.
-    """
-
-    lost: Tensor | None
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, bias)
-        self.register_buffer("lost", None, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x W^T + b, [B, P, outputs] in the weight's type, of [B, P, inputs]."""
-        x = x.to(self.weight.dtype)
-        if self.lost is None:
-            return functional.linear(x, self.weight, self.bias)
-        mean = x.mean(dim=1, keepdim=True, dtype=torch.float32).to(x.dtype)
-        shift = (self.bias + functional.linear(mean, self.lost)).to(x.dtype)
-        # the shift is less than a bfloat16 step of most outputs: it must join the sum before that is rounded
-        rows = shift.expand(-1, x.shape[1], -1).flatten(0, 1)
-        return torch.addmm(rows, x.flatten(0, 1), self.weight.t()).view(*x.shape[:2], -1)
-
-    def round_weight(self) -> None:
-        """Hold the weight as bfloat16, and beside it what that loses."""
-        exact = self.weight.detach()
-        self.weight = nn.Parameter(exact.to(torch.bfloat16), requires_grad=False)
-        self.lost = (exact - self.weight.float()).to(torch.bfloat16)
 
 
 class Layer(nn.Module):
@@ -80,32 +44,36 @@ class Layer(nn.Module):
         self.fc1 = Projection(d, config.hidden)
         self.fc2 = Projection(config.hidden, d)
         self.final_norm = nn.LayerNorm(d)
-        self.activation = _ACTIVATIONS[config.activation]
+        self.activation = config.activation
         self.alpha = (2.0 * config.layers) ** 0.25 if config.deep_norm else 1.0
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Return float32[B, P, D] of x float32[B, P, D] and the position bias float32[H, P, P]."""
-        x = self.attention_norm(self.alpha * x + self.out(self.attention(x, bias)))
-        normed: Tensor = self.final_norm(self.alpha * x + self.fc2(self.activation(self.fc1(x))))
+        if self.qkv.weight.is_mkldnn:
+            return self._clip_by_clip(x, bias)
+        x = self.attention_norm(self.alpha * x + self.out(self.attention(self.qkv(x), bias)))
+        normed: Tensor = self.final_norm(self.alpha * x + self.fc2(self.fc1(x, self.activation)))
         return normed
 
-    def attention(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Return the attended values [B, P, D], heads side by side."""
-        b, p, d = x.shape
-        q, k, v, gate = self.qkv(x).split((d, d, d, 2 * self.heads), dim=-1)
+    def _clip_by_clip(self, x: Tensor, bias: Tensor) -> Tensor:
+        attended = [self.attention(clip[None], bias)[0] for clip in self.qkv.each(x.unbind())]
+        steps = zip(self.out.each(attended), x, strict=True)
+        clips = [self.attention_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
+        steps = zip(self.fc2.each(self.fc1.each(clips, self.activation)), clips, strict=True)
+        return torch.stack([self.final_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps])
+
+    def attention(self, projected: Tensor, bias: Tensor) -> Tensor:
+        """Return the attended values [B, P, D], heads side by side, of what `qkv` gave."""
+        b, p, _ = projected.shape
+        d = self.out.in_features
+        q, k, v, gate = torch.split(projected, [d, d, d, 2 * self.heads], dim=-1)
         q, k, v = (part.view(b, p, self.heads, -1).transpose(1, 2) for part in (q, k, v))
         gate = gate.float().view(b, p, self.heads, 2).transpose(1, 2).sigmoid()
         gate = gate[..., :1] * (gate[..., 1:] * self.gate_scale[:, None, None] - 1) + 2
-        if x.is_cuda or x.requires_grad:  # slices of a batch would each get a gradient of its size
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=(gate * bias).to(q.dtype))
-        else:
-            clips = [
-                functional.scaled_dot_product_attention(
-                    q[i : i + 1], k[i : i + 1], v[i : i + 1], attn_mask=gate[i : i + 1] * bias
-                )
-                for i in range(b)
-            ]
-            mixed = clips[0] if b == 1 else torch.cat(clips)
+        mask = gate * bias
+        if q.is_cuda or q.requires_grad:
+            mask = mask.to(q.dtype)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return mixed.transpose(1, 2).reshape(b, p, d)
 
 
@@ -124,6 +92,7 @@ class Beats(nn.Module):
         self.position_table = nn.Parameter(torch.zeros(config.buckets, config.heads))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.predictor = nn.Linear(d, config.classes) if config.classes else None
+        self.packed = False
         self._biases: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, logmel: Tensor, layers: Sequence[int] | None = None) -> list[Tensor]:
@@ -138,10 +107,15 @@ class Beats(nn.Module):
         bias = self.position_bias(x.shape[1])
         found = {0: x}
         for index in range(1, max(wanted) + 1):
-            x = self.layers[index - 1](x, bias)
+            x = self._through(self.layers[index - 1], x, bias)
             if index in wanted:
                 found[index] = x
         return [found[index] for index in wanted]
+
+    def _through(self, layer: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
+        if x.is_cuda or x.requires_grad or self.packed or len(x) == 1:
+            return torch.as_tensor(layer(x, bias))
+        return torch.cat([layer(clip, bias) for clip in torch.split(x, 1)])
 
     def embed(self, logmel: Tensor) -> Tensor:
         """Return the input of the first layer, float32[B, P, D]; token t * bands + band, band fastest."""
@@ -179,15 +153,23 @@ class Beats(nn.Module):
         logits: Tensor = self.predictor(tokens)
         return logits.mean(dim=1).sigmoid()
 
-    def set_precision(self, precision: str) -> "Beats":
-        """Take float32 weights to "bf16" where matrix products use them, or leave them as they are ("fp32").
+    def prepare(self, precision: str, *, pack: bool = False) -> "Beats":
+        """Bring float32 weights into the form that they are used in, and return self.
 
         Norms, gate scale and tables stay float32: rounding the norms alone would cost more than all the rest.
+
+        Args:
+            precision: "bf16" rounds the weights of matrix products, "fp32" leaves them as they are.
+            pack: Whether to lay them out for the matrix units of this processor, where oneDNN knows them.
         """
-        if precision == "bf16":
-            for module in self.layers.modules():
-                if isinstance(module, Projection):
+        self.packed = pack and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        for module in self.layers.modules():
+            if isinstance(module, Projection):
+                if precision == "bf16":
                     module.round_weight()
+                if self.packed:
+                    module.pack()
+        if precision == "bf16":
             self.position.to(torch.bfloat16)
         return self
 
@@ -207,10 +189,22 @@ def buckets(distance: Tensor, config: BeatsConfig) -> Tensor:
 
 
 def build(config: BeatsConfig, state: Mapping[str, Tensor]) -> Beats:
-    """Return the model of a checkpoint's tensors (`checkpoint.check_state` has checked them), ready for inference."""
+    """Return the model of a checkpoint's tensors (`checkpoint.check_state` has checked them), ready for inference.
+
+    Tensors that are used as they are stay shared with `state`: loading takes little more memory than the file.
+    """
+    return _assemble(config, fold(config, state))
+
+
+def unpack(model: Beats) -> Beats:
+    """Return a model of the same float32 weights in their plain layout, which other programs read."""
+    tensors = {name: t.to_dense() if t.is_mkldnn else t for name, t in model.state_dict().items()}
+    return _assemble(model.config, tensors)
+
+
+def _assemble(config: BeatsConfig, tensors: Mapping[str, Tensor]) -> Beats:
     with torch.device("meta"):
         model = Beats(config)
-    tensors = {name: tensor.clone() for name, tensor in fold(config, state).items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 

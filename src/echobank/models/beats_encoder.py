@@ -49,7 +49,8 @@ class BeatsEncoder:
         self.device = pick_device(device)
         self.source = source
         chosen = pick_precision(precision, self.device)
-        self.model: Beats = build(checkpoint.config, checkpoint.state).set_precision(chosen).to(self.device)
+        pack = self.device.type == "cpu" and not compile
+        self.model: Beats = build(checkpoint.config, checkpoint.state).prepare(chosen, pack=pack).to(self.device)
         if compile:
             for layer in self.model.layers:
                 layer.compile()

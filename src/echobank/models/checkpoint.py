@@ -5,7 +5,6 @@ Format: `{"cfg": dict, "model": state_dict}` as microsoft/unilm, folder beats, w
 """
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,8 +160,7 @@ def _load(path: Path) -> dict[str, Any]:
             start = stream.read(256).lstrip().lower()
         if start.startswith((b"<!doctype", b"<html")):
             raise WeightsError("this is a web page, not a checkpoint", where=path, hint="download the file itself")
-        # mmap needs the zip format, which every torch since 1.6 writes
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise WeightsError("not a checkpoint, or a damaged one", where=path, hint=hint) from error
     if not isinstance(content, dict) or not isinstance(content.get("cfg"), dict) or "model" not in content:

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from echobank.errors import ConfigError, WeightsError
-from echobank.models.beats import Beats
+from echobank.models.beats import Beats, unpack
 from echobank.models.beats_encoder import BeatsEncoder
 from echobank.models.encoder import Encoder, Float32
 from echobank.storage import atomic_path, write_json
@@ -75,7 +75,7 @@ def export_onnx(encoder: Encoder, folder: Path | str, *, layer: int | None = Non
     name = f"{stem}{f'_layer{number}' if layer else ''}{'_int8' if int8 else ''}"
     target = Path(folder) / f"{name}.onnx"
     with atomic_path(target) as temporary:
-        _trace(_Graph(encoder.model, number, facts.bands), temporary)
+        _trace(_Graph(unpack(encoder.model), number, facts.bands), temporary)
         if int8:
             _quantise(temporary)
     write_json(
