@@ -24,7 +24,7 @@ def rule():
 
 @pytest.fixture(scope="module")
 def base(rule):
-    return BeatsEncoder(rule, "base_rule")
+    return BeatsEncoder(build(rule.config, rule.state), rule.sha256, "base_rule")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_full_size_model_equals_the_official_one(base, wave):
 def test_bfloat16_keeps_pooled_embeddings(base, rule):
     waves = [arrays("waves")[wave] for wave in ("noise_1s", "odd_3p217s")]
     exact = [grid.mean(axis=(0, 1)) for grid in base.tokens(waves)]
-    coarse = BeatsEncoder(rule, "base_rule", precision="bf16")
+    coarse = BeatsEncoder(build(rule.config, rule.state), rule.sha256, "base_rule", precision="bf16")
     # rounding these random weights alone, all arithmetic in float32, gives 9e-6: most of it is carried back
     for a, grid in zip(exact, coarse.tokens(waves), strict=True):
         b = grid.mean(axis=(0, 1), dtype=np.float64)

@@ -18,7 +18,7 @@ from echobank.errors import AudioError, ConfigError, WeightsError
 from echobank.models.adapter import load_adapter, merge
 from echobank.models.beats import Beats, build
 from echobank.models.cards import CARDS, Card
-from echobank.models.checkpoint import Checkpoint, read_checkpoint
+from echobank.models.checkpoint import read_checkpoint
 from echobank.models.device import pick_device, pick_precision
 from echobank.models.encoder import EncoderFacts, Float32
 from echobank.models.logmel import HOP, KALDI_128, MELS, SAMPLE_RATE, audible, band_edges_hz, logmel, logmel_tensor
@@ -40,7 +40,8 @@ class BeatsEncoder:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        model: Beats,
+        sha256: str,
         source: str,
         device: str = "cpu",
         precision: str = "fp32",
@@ -50,14 +51,14 @@ class BeatsEncoder:
         self.source = source
         chosen = pick_precision(precision, self.device)
         pack = self.device.type == "cpu" and not compile
-        self.model: Beats = build(checkpoint.config, checkpoint.state).prepare(chosen, pack=pack).to(self.device)
+        self.model: Beats = model.prepare(chosen, pack=pack).to(self.device)
         if compile:
             for layer in self.model.layers:
                 layer.compile()
-        size = checkpoint.config
+        size = model.config
         self.facts = EncoderFacts(
             name=source,
-            weights_sha256=checkpoint.sha256,
+            weights_sha256=sha256,
             sample_rate=SAMPLE_RATE,
             front_end=KALDI_128,
             dimension=size.dimension,
@@ -173,7 +174,9 @@ def load(
     if adapter is not None:
         checkpoint = merge(checkpoint, load_adapter(adapter), adapter)
         source = f"{source}+{adapter.stem}"
-    return BeatsEncoder(checkpoint, source, device, precision, compile)
+    model, sha256 = build(checkpoint.config, checkpoint.state), checkpoint.sha256
+    del checkpoint  # so that what `prepare` replaces is given back at once
+    return BeatsEncoder(model, sha256, source, device, precision, compile)
 
 
 def _batches(patches: Sequence[int], limit: int) -> Iterator[list[tuple[int, int, int]]]:
