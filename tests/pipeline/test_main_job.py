@@ -2,12 +2,14 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from echobank.cli import main
 from echobank.detection.bank import load_bank
+from echobank.models.logmel_stats import LogmelStats
 from tests.pipeline.conftest import Project
 
 
@@ -74,6 +76,20 @@ def test_caches_change_no_score_and_are_used(project, monkeypatch):
     monkeypatch.setattr("echobank.pipeline.clips.read_clip", no_audio)
     assert [fresh.run("train"), fresh.run("infer")] == [0, 0]
     assert scores_of(fresh) == without
+
+
+def test_a_gpu_without_a_cache_is_given_waveforms(project, monkeypatch):
+    project.run("train", "data.logmel_cache=false")
+    project.run("infer", "data.logmel_cache=false")
+    here = scores_of(project)
+    monkeypatch.setattr("echobank.pipeline.run.pick_device", lambda name: SimpleNamespace(type="cuda"))
+    given = []
+    tokens = LogmelStats.tokens
+    monkeypatch.setattr(LogmelStats, "tokens", lambda self, clips, layer: (given.extend(clips), tokens(self, clips))[1])
+    device = Project(project.root, project.folder / "device")
+    assert [device.run(stage, "data.logmel_cache=false") for stage in ("train", "infer")] == [0, 0]
+    assert scores_of(device) == here
+    assert len(given) == 2 * (12 + 12) and all(waveform.ndim == 1 for waveform in given)
 
 
 def test_preprocess_remembers_the_root(project, monkeypatch):

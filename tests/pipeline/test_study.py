@@ -1,13 +1,18 @@
 """A study from recordings to its table, through the command line."""
 
 import csv
+from math import sqrt
+from statistics import fmean, harmonic_mean
 
 import pytest
 
 from echobank.cli import main
-from echobank.models.embedding import EmbeddingStore, Source, embed, embed_each
+from echobank.models.embedding import Source, embed, embed_each
+from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
+from tests.pipeline.conftest import Project
+from tests.pipeline.dataset import make_dataset
 
 pytest.importorskip("matplotlib")
 
@@ -88,3 +93,24 @@ def test_several_poolings_in_one_pass_equal_one_at_a_time(dataset, tmp_path):
         for one, other in zip(single, together, strict=True):
             assert (one.kept == other.kept).all() and abs(one.vectors - other.vectors).max() <= 1e-5
     assert sorted(calls) == paths
+
+
+def test_with_seven_machines_the_interval_over_machines_is_the_jackknife(tmp_path):
+    """Made machines: what is tested is the arithmetic, their scores say nothing about real ones."""
+    names = ("fan", "valve", "slider", "gearbox", "bearing", "ToyCar", "ToyTrain")
+    project = Project(make_dataset(tmp_path / "data", names, noise=0), tmp_path)
+    assert run_study(project, "backend=mahalanobis,pca", settings=("model.embedding=spectrum", "model.k=1")) == 0
+    for row in rows(project):
+        areas = {
+            name: [float(row[f"{name}_00_{area}"]) for area in ("auc_source", "auc_target", "pauc")] for name in names
+        }
+        assert min(map(min, areas.values())) < max(map(max, areas.values()))
+        score = harmonic_mean([x for values in areas.values() for x in values])
+        without = [harmonic_mean([x for n, values in areas.items() if n != name for x in values]) for name in names]
+        error = sqrt(6 / 7 * sum((x - fmean(without)) ** 2 for x in without))
+        reach = 2.446911851 * error  # Student's t, 97.5 % with 6 degrees of freedom
+        assert float(row["official_score"]) == pytest.approx(score)
+        assert float(row["machines_low"]) == pytest.approx(score - reach)
+        assert float(row["machines_high"]) == pytest.approx(score + reach)
+    text = (project.results / "study/study.md").read_text()
+    assert text.count(" section 00: 8 source + 4 target training clips") == 7

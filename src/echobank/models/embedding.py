@@ -1,28 +1,26 @@
 """Feeding: many recordings to one array of embeddings, in parallel, resumable, in the order asked for.
 
-Reader threads hash, decode and compute log-mel; the encoder takes batches of equal length. A store on disk
-keeps each embedding by content and by everything that made it, so a second run embeds nothing.
+Reader threads hash, decode and compute log-mel; the encoder takes batches of equal length. An `EmbeddingStore` keeps
+each embedding by content and by everything that made it, so a second run embeds nothing.
 """
 
-import hashlib
-import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echobank.errors import AudioError
+from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.joined import JoinedEncoder
 from echobank.models.pooling import Pooling, pool
 from echobank.progress import Progress, silent
-from echobank.storage import atomic_path
+
+_Heard = tuple[int, str, Float32]  # position among the sources, identity, features
 
 _LOOKAHEAD = 4  # batches kept ready for the encoder; bounds memory whatever the number of recordings
 
@@ -43,8 +41,8 @@ class Source:
         name: How the clip is called in messages.
         identity: Hash of its content and of every change made to it; the key of the store. Empty when it is
             only known after reading; then `read` is called before the store is asked.
-        read: Returns (identity, features): log-mel float32[F, M] when the encoder has a cacheable front end,
-            else the waveform float32[T]. Runs in a reader thread.
+        read: Returns (identity, features): the waveform float32[T], or log-mel float32[F, M] where the encoder has a
+            cacheable front end. Runs in a reader thread.
 
     Raises:
         AudioError: From `read`, for a recording that cannot be used.
@@ -72,54 +70,20 @@ class Embedded:
     from_store: int
 
 
-class EmbeddingStore:
-    """Pooled embeddings on disk, one small file a clip: safe to kill at any moment, checked when read."""
-
-    def __init__(self, folder: Path | str, made_by: dict[str, Any]) -> None:
-        text = json.dumps(made_by, sort_keys=True, default=str)
-        self._folder = Path(folder) / "embeddings" / hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def get(self, identity: str) -> Float32 | None:
-        """Return the embedding float32[H, D] of a clip, or None when it is absent or damaged."""
-        try:
-            vector = np.load(self._path(identity), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        good = isinstance(vector, np.ndarray) and vector.dtype == np.float32 and vector.ndim == 2
-        return vector if good and bool(np.isfinite(vector).all()) else None
-
-    def put(self, identity: str, vector: Float32) -> None:
-        """Keep an embedding.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
-        with atomic_path(self._path(identity), durable=False) as temporary, temporary.open("wb") as stream:
-            np.save(stream, vector, allow_pickle=False)
-
-    def _path(self, identity: str) -> Path:
-        return self._folder / identity[:2] / f"{identity}.npy"
-
-
-def store_facts(encoder: Encoder, pooling: Pooling, layer: int | None) -> dict[str, Any]:
-    """Return everything that an embedding depends on besides the clip."""
-    return {"encoder": asdict(encoder.facts), "pooling": asdict(pooling), "layer": layer}
-
-
 def embed_features(
     features: Sequence[Float32], encoder: Encoder, poolings: Sequence[Pooling], layer: int | None = None
 ) -> list[list[Float32]]:
     """Return the embedding float32[H, D] of each clip by each pooling.
 
     Args:
-        features: Log-mel float32[F, M] where the encoder has a cacheable front end, else waveforms float32[T].
+        features: Waveforms float32[T], or log-mel float32[F, M] where the encoder has a cacheable front end.
         encoder: What makes tokens.
         poolings: Ways from tokens to an embedding.
         layer: Layer of the encoder, from 1; None is the last.
     """
     if isinstance(encoder, JoinedEncoder):
         return encoder.embed(features, poolings, layer)
-    tokens = (encoder.tokens_from_logmel if encoder.facts.front_end else encoder.tokens)(features, layer)
+    tokens = (encoder.tokens_from_logmel if features[0].ndim == 2 else encoder.tokens)(features, layer)
     return [[pool(grid, pooling) for pooling in poolings] for grid in tokens]
 
 
@@ -201,30 +165,39 @@ def embed_each(
     skipped: list[Skipped] = []
     waiting = [i for i in range(len(sources)) if any(i not in known for known in vectors)]
     reader = _read_ahead([sources[i] for i in waiting], workers, _LOOKAHEAD * batch_size)
-    batch: list[tuple[int, str, Float32]] = []
 
-    def flush() -> None:
-        pooled = embed_features([item[2] for item in batch], encoder, poolings, layer)
+    def heard() -> Iterator[_Heard]:
+        steps = zip(waiting, reader, strict=True)
+        for position, outcome in progress(steps, total=len(waiting), label=label):
+            if isinstance(outcome, AudioError):
+                skipped.append(Skipped(sources[position].name, str(outcome)))
+                for known in vectors:
+                    known.pop(position, None)
+            else:
+                yield position, *outcome
+
+    for batch in _equal_lengths(heard(), batch_size, _LOOKAHEAD * batch_size):
+        pooled = embed_features([features for _, _, features in batch], encoder, poolings, layer)
         for (position, identity, _), clip in zip(batch, pooled, strict=True):
             for known, vector, store in zip(vectors, clip, stores, strict=True):
                 if position not in known:
                     known[position] = vector
                     if store:
                         store.put(identity, vector)
-        batch.clear()
-
-    for position, outcome in progress(zip(waiting, reader, strict=True), total=len(waiting), label=label):
-        if isinstance(outcome, AudioError):
-            skipped.append(Skipped(sources[position].name, str(outcome)))
-            for known in vectors:
-                known.pop(position, None)
-            continue
-        batch.append((position, *outcome))
-        if len(batch) == batch_size:
-            flush()
-    if batch:
-        flush()
     return [_embedded(known, skipped, count) for known, count in zip(vectors, found, strict=True)]
+
+
+def _equal_lengths(clips: Iterable[_Heard], size: int, most: int) -> Iterator[list[_Heard]]:
+    """Yield batches of up to `size` clips of one length; at most `most` clips wait for others of theirs."""
+    waiting: dict[int, list[_Heard]] = {}
+    for clip in clips:
+        length = len(clip[2])
+        waiting.setdefault(length, []).append(clip)
+        if len(waiting[length]) == size:
+            yield waiting.pop(length)
+        elif sum(map(len, waiting.values())) >= most:
+            yield waiting.pop(next(iter(waiting)))  # the length that has waited longest
+    yield from waiting.values()
 
 
 def _stored(sources: Sequence[Source], store: EmbeddingStore | None) -> dict[int, Float32]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from echobank.data.audio import RESAMPLER, Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.embedding import embed_features, store_facts
+from echobank.models.embedding import embed_features
+from echobank.models.embedding_store import store_facts
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
 from echobank.models.pooling import Pooling

@@ -14,7 +14,9 @@ from echobank.data.audio import RESAMPLER
 from echobank.data.dcase import Dataset, scan
 from echobank.data.index import ClipIndex, LogmelCache
 from echobank.errors import InputError
-from echobank.models.embedding import Embedded, EmbeddingStore, Source, embed, store_facts
+from echobank.models.device import pick_device
+from echobank.models.embedding import Embedded, Source, embed
+from echobank.models.embedding_store import EmbeddingStore, store_facts
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.logmel import KALDI_128, logmel
 from echobank.models.pooling import Pooling
@@ -72,10 +74,15 @@ class Run:
 
     @cached_property
     def reader(self) -> ClipReader:
-        """Reads clips for the encoder through the caches; needs no weights."""
+        """Reads clips for the encoder through the caches; needs no weights.
+
+        Without a log-mel cache a GPU gets waveforms and makes the log-mel itself.
+        """
         rate, name = front_end_of(self.config.model.embedding)
-        front_end: Callable[[Float32], Float32] | None = logmel if name == KALDI_128 else None
-        keep = self.config.data.logmel_cache and front_end is not None
+        cacheable = name == KALDI_128
+        keep = cacheable and self.config.data.logmel_cache
+        here = cacheable and (keep or pick_device(self.config.model.device).type == "cpu")
+        front_end: Callable[[Float32], Float32] | None = logmel if here else None
         return ClipReader(
             rate,
             self.config.data.channel,

@@ -14,7 +14,8 @@ from echobank.evaluation.grid import Cell, configured
 from echobank.evaluation.score_store import ScoreStore
 from echobank.evaluation.study import CellResult, Scored, StudySet, backend_of, compare
 from echobank.evaluation.study_table import study_csv, study_markdown
-from echobank.models.embedding import Embedded, EmbeddingStore, Skipped, embed_each
+from echobank.models.embedding import Embedded, Skipped, embed_each
+from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Float32
 from echobank.models.pooling import Pooling
 from echobank.pipeline.run import Run
