@@ -17,6 +17,16 @@ def test_default_file_names_every_key_with_its_default():
     assert load_config(ROOT / "configs/default.yaml") == load_config() == Config()
 
 
+def test_the_best_published_setting_is_what_was_published():
+    """RDP with GeM (gamma 16, p 3) of BEATs_iter3, Euclidean, LDN with K = 1 and VarMin, k = 1 (arXiv 2603.04605)."""
+    config = load_config(ROOT / "configs/best.yaml")
+    model, scoring = config.model, config.scoring
+    assert (model.embedding, model.layer, model.bands, model.k) == ("beats_iter3", None, False, 1)
+    assert (model.pooling, model.pooling_params) == ("rdp_gem", {"gamma": 16, "p": 3})
+    assert (scoring.backend, scoring.metric, scoring.params) == ("varmin", "euclidean", {"form": "log", "K": 1})
+    assert config.train.domain == "source+target" and not config.augmentation.enabled
+
+
 @pytest.mark.parametrize(
     ("key", "default"),
     [
