@@ -1,6 +1,6 @@
 """Seconds a 10 s clip on one core, peak memory and size of each encoder, in one run. Prints a table.
 
-  python benchmarks/encoders.py --onnx mn04_features.onnx --onnx soundnet_features.onnx --beats BEATs_iter3_plus_AS2M.pt
+  python benchmarks/encoders.py --onnx mn04_features.onnx --onnx soundnet_features.onnx --beats BEATs_iter3.pt
 
 Each encoder has a process of its own, held to one core. The ratio is to logmel_stats. Time is the median of
 seven clips in the quietest of three rounds. Peak memory is that of the whole process: Python, libraries, encoder, clip.
@@ -29,21 +29,21 @@ def main() -> None:
     """Measure the encoders in turns and print the table; with --one, measure a single one and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--onnx", action="append", default=[], type=Path, help="an ONNX encoder; may be repeated")
-    parser.add_argument("--beats", type=Path, help="a BEATs checkpoint")
+    parser.add_argument("--beats", action="append", default=[], type=Path, help="a BEATs checkpoint; may be repeated")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one)))
         return
-    names = ["logmel_stats", "soundnet", *(f"onnx:{path}" for path in args.onnx), *([args.beats] if args.beats else [])]
+    names = ["logmel_stats", "soundnet", *(f"onnx:{path}" for path in args.onnx), *map(str, args.beats)]
     in_process(names[1])  # fetches and converts the weights, which is not what is measured
-    rounds = [{str(name): in_process(str(name)) for name in names} for _ in range(ROUNDS)]
+    rounds = [{name: in_process(name) for name in names} for _ in range(ROUNDS)]
     print(f"{'encoder':28}{'ms a clip':>10}{'x logmel':>10}{'peak MB':>9}{'parameters':>12}")
     rival = min(found["logmel_stats"]["ms"] for found in rounds)
-    for name in map(str, names):
+    for name in names:
         ms = min(found[name]["ms"] for found in rounds)
         peak = max(found[name]["peak_mb"] for found in rounds)
-        label = "beats_base" if name == str(args.beats) else Path(name.removeprefix("onnx:")).name
+        label = Path(name.removeprefix("onnx:")).name
         print(f"{label:28}{ms:10.1f}{ms / rival:10.2f}{peak:9.0f}{parameters(name):12,}")
 
 
