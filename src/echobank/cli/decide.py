@@ -11,7 +11,8 @@ not exceeded in any domain. A rate that so few clips cannot support is refused, 
   transport  by domain; a domain of a few clips borrows the shape of the largest one's scores
 
 --leave-out state scores each clip of the bank without any recording of its operating state (its attributes), so that
-the rate also allows for states that were hardly or never heard. It takes seconds where the bank was not trained so.
+the rate also allows for states that were hardly or never heard. Where the bank was not trained so, that takes seconds
+(with min_fusion minutes).
 docs/thresholds.md has the rates that were measured.
 """
 
