@@ -1,8 +1,13 @@
-"""Compare many settings on the same embeddings: official score with intervals, false alarms, time and memory.
+r"""Compare many settings on the same embeddings: official score with intervals, false alarms, time and memory.
 
 --grid takes axis=value,value for the axes pooling, bands, backend, metric and k; parameters follow a colon:
 
   echobank study --config configs/default.yaml --grid pooling=mean,gem:p=3,rdp k=1,3 backend=knn,ldn
+
+A back-end of joined encoders may look at one of them, and members of a fusion stand in brackets:
+
+  echobank study --set model.embedding=soundnet+spectrum --grid \
+      "backend=knn@soundnet,min_fusion:members=(knn@soundnet+mahalanobis@spectrum:metric=euclidean)"
 """
 
 import argparse
