@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,9 @@ import soundfile
 
 from echobank.cli import main
 from echobank.detection.bank import load_bank
+from echobank.errors import InputError
 from echobank.monitoring.archive import bank_file
+from echobank.monitoring.folder import recordings_in
 from echobank.monitoring.listener import Listener
 from tests.monitoring.sounds import RATE, full_disk, healthy_folder, hum, with_tone, write
 
@@ -206,3 +209,14 @@ def test_a_clock_that_goes_backwards_changes_no_decision(fitted, tmp_path, capsy
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         said[state] = [(m["kind"], m["id"], m["score"]) for m in lines if m["kind"] != "heartbeat"]
     assert said["forth"] == said["back"] and "open" in {kind for kind, _, _ in said["back"]}
+
+
+def test_only_files_are_recordings(tmp_path):
+    write(tmp_path / "deep" / "a.WAV", hum(0.2))
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "nowhere.wav").symlink_to(tmp_path / "none.wav")
+    (tmp_path / "link.wav").symlink_to(tmp_path / "deep" / "a.WAV")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert {name for name, _ in recordings_in(tmp_path)} == {"deep/a.WAV", "link.wav"}
+    with pytest.raises(InputError, match="cannot be listed"):
+        list(recordings_in(tmp_path / "gone", strict=True))
