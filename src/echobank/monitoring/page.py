@@ -198,7 +198,8 @@ def _case(it: Explanation, name: str) -> Case:
         )
         for finding in it.findings
     )
-    odd = _excerpt(f"{Path(verdict.file).name}, the odd sound", it.sound, verdict.start or 0.0, marks)
+    word = "odd" if verdict.decision else "oddest"
+    odd = _excerpt(f"{Path(verdict.file).name}, the {word} sound", it.sound, verdict.start or 0.0, marks)
     healthy = None
     if it.nearest:
         title = f"{Path(verdict.nearest).name}, the most similar healthy sound"
