@@ -55,6 +55,20 @@ def test_the_order_of_tokens_does_not_matter_and_equal_tokens_are_themselves(nam
     assert not pool(np.zeros((4, 2, 5), np.float32), Pooling(name)).any()
 
 
+@pytest.mark.parametrize("name", POOLINGS)
+def test_louder_tokens_give_a_vector_louder_by_as_much(name):
+    tokens = np.random.default_rng(2).standard_normal((9, 2, 5)).astype(np.float32)
+    np.testing.assert_allclose(pool(3 * tokens, Pooling(name)), 3 * pool(tokens, Pooling(name)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mean", "rdp", "gwrp"])  # max and powers belong to the axes
+def test_turning_all_tokens_turns_the_vector(name):
+    rng = np.random.default_rng(3)
+    tokens, turn = rng.standard_normal((9, 2, 5)), np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    turned = pool((tokens @ turn).astype(np.float32), Pooling(name))
+    np.testing.assert_allclose(turned, pool(tokens.astype(np.float32), Pooling(name)) @ turn, atol=1e-5)
+
+
 def test_large_parameters_do_not_overflow():
     tokens = np.full((20, 1, 3), 1e20, np.float32)
     for pooling in (Pooling("gem", params={"p": 50}), Pooling("rdp_gem", params={"gamma": 2000, "p": 50})):
