@@ -3,7 +3,7 @@
 Reads the brushless-motor recordings of Universidad del Cauca (Mendeley Data j4yr5fmhv4, CC BY 4.0) laid out as
 <root>/{Healthy,Propeller,Bearing}/<motor>/<speed>.wav, and prints a Markdown table.
 
-    python benchmarks/bldc.py --root ../shared/data/bldc_motors
+    python benchmarks/bldc.py --root DIR
 """
 
 import argparse
@@ -63,7 +63,7 @@ def table(root: Path, settings: tuple[str, ...]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("../shared/data/bldc_motors"))
+    parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     if not args.root.is_dir():

@@ -1,7 +1,6 @@
 """Encoders on real recordings: one pooling, two back-ends, a table of official scores and of motor faults.
 
-    python benchmarks/encoders_table.py --toycar ../shared/data/dcase2023_toycar_half \
-        --motors ../shared/data/bldc_motors --encoder mn04=onnx:mn04_features.onnx \
+    python benchmarks/encoders_table.py --toycar DIR --motors DIR --encoder mn04=onnx:mn04_features.onnx \
         --encoder beats_tiny=weights/beats_tiny.pt --concat three=logmel_stats+soundnet+mn04
 
 `--toycar` is a DCASE folder with one machine. `--motors` is <root>/{Healthy,Propeller}/<motor>/<speed>.wav: windows of

@@ -1,7 +1,6 @@
 """False alarms on held-out healthy recordings: what each way of deciding gives where a rate is asked for.
 
-    python benchmarks/false_alarms.py --toycar ../shared/data/dcase2023_toycar_half \
-        --motors ../shared/data/bldc_motors --synth demo/data --figure docs/thresholds.svg
+    python benchmarks/false_alarms.py --toycar DIR --motors DIR --synth demo/data --figure docs/thresholds.svg
 
 The domain of a clip is never told. Rivals: the gamma percentile of the official baseline, a quantile of both domains
 together, a quantile by domain, and two more that are defined here. Held out are
@@ -268,7 +267,7 @@ def trials(args: argparse.Namespace, encoder: Encoder) -> Iterator[tuple[str, Tr
 def main() -> None:
     """Call every trial in every way, print the choice and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toycar", type=Path, default=Path("../shared/data/dcase2023_toycar_half"))
+    parser.add_argument("--toycar", type=Path, required=True)
     parser.add_argument("--motors", type=Path)
     parser.add_argument("--synth", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
