@@ -42,6 +42,7 @@ def compare(rows: int, ways: dict[str, Search], true: NDArray[np.int64], rounds:
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, search in ways.items():
+            time.sleep(0.2)  # until the threads of the way before have come to rest
             start = time.perf_counter()
             search()
             spent[name].append(1e3 * (time.perf_counter() - start))

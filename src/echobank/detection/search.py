@@ -198,13 +198,15 @@ class _Band:
 
     def _squared(self, queries: Float32, scale: Float64, asked: Int64, found: Int64) -> Float64:
         """Return the squared distance of each pair in float64, between unit vectors for cosine; 0 for equal vectors."""
-        exact = queries * scale[:, None]
-        squares = np.empty(len(asked))
+        exact = torch.from_numpy(queries).double().mul_(torch.from_numpy(scale)[:, None])
+        rows, factors = torch.from_numpy(self._rows), torch.from_numpy(self._scale)
+        result = torch.empty(len(asked), dtype=torch.float64)
         for start in range(0, len(asked), _PAIRS):
             part = slice(start, start + _PAIRS)
-            step = self._rows[found[part]] * self._scale[found[part], None]
-            step -= exact[asked[part]]
-            squares[part] = np.einsum("pd,pd->p", step, step)
+            row = torch.from_numpy(found[part])
+            step = rows[row].double().mul_(factors[row, None]).sub_(exact[torch.from_numpy(asked[part])])
+            torch.sum(step.square_(), dim=1, out=result[part])
+        squares: Float64 = result.numpy()
         squares[(scale[asked] == 0) | (self._scale[found] == 0)] = 2.0
         return squares
 
