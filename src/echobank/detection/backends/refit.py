@@ -1,16 +1,23 @@
 """Leave-one-out by fitting again, for back-ends that have no shorter way."""
 
 import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from echobank.detection.backends.base import Float64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError
 
 LIMIT = 256  # groups up to which each is left out on its own
-FOLDS = 64  # above, as many parts of the groups are left out one after the other
+FOLDS = 32  # above, as many parts of the groups are left out one after the other
 
 
 def refit_scores(backend: Any, bank: Bank, limit: int = LIMIT, folds: int = FOLDS) -> Float64:
@@ -34,7 +41,24 @@ def refit_scores(backend: Any, bank: Bank, limit: int = LIMIT, folds: int = FOLD
             "a bank of one group cannot score itself", value=f"{len(bank)} rows", hint="add healthy recordings"
         )
     scores = np.empty(len(bank))
-    for part in np.unique(parts):
+
+    def leave_out(part: int) -> None:
         out = parts == part
         scores[out] = dataclasses.replace(backend).fit(bank.select(~out)).score(bank.vectors[out])
+
+    with _one_thread_each() as workers:
+        for _ in workers.map(leave_out, np.unique(parts)):
+            pass
     return scores
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of a thread a core, in which libraries start no threads of their own, which would only wait.
+
+    Warnings that a thread silences are silenced for all, so the filters are put back in the end.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = partial(threadpool_limits, limits=1, user_api="openmp")  # counts for the thread that asks
+    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(cores, initializer=limit) as workers:
+        yield workers
