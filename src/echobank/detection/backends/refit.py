@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from echobank.detection.backends.base import Float64
 from echobank.detection.bank import Bank
