@@ -48,6 +48,15 @@ def test_gamma_is_that_of_the_baseline():
     assert calibrate(np.ones(4), np.full(4, "source"), "gamma", 0.1)[0].value == 1.0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_gamma_fit_that_runs_away_is_taken_again_from_zero(seed):
+    scores = np.random.default_rng(seed).gamma(3.5, 7e-5, 200)
+    free = stats.gamma.ppf(0.9, *stats.gamma.fit(scores))
+    (threshold,) = calibrate(scores, np.full(200, "source"), "gamma", 0.1)
+    assert (free > scores.max()) == (seed in (0, 1)) == (threshold.value != free)
+    assert 0.05 < (scores > threshold.value).mean() < 0.15
+
+
 @pytest.mark.parametrize("method", ["quantile", "pooled"])
 def test_a_rate_below_one_in_n_plus_one_is_refused(method):
     scores, domains = scores_of(source=10, target=0)

@@ -148,6 +148,7 @@ def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(own_project, command):
     settings += [f"output.dir={own_project.results}", "model.embedding=logmel_stats"]
     argv = [command, *[word for setting in settings for word in ("--set", setting)]]
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell ignores it
         "import sys, time, echobank.data.audio as audio, echobank.models.pooling as pooling\n"
         "slow = lambda f: lambda *a, **k: (print('working', flush=True), time.sleep(0.3), f(*a, **k))[2]\n"
         "import echobank.models.embedding as e, echobank.pipeline.clips as c\n"

@@ -16,6 +16,7 @@ Float64 = NDArray[np.float64]
 Names = NDArray[np.str_]
 
 FEW = 50  # clips; with fewer, a rate of 5 % from them alone lies anywhere from 0.7 to 9 % or cannot be had
+_EXPECTED = 10  # scores above a threshold; to see none by chance has a probability of e^-10
 _TOLERANCE = 1e-9  # of rate * (n + 1), which is a whole number for rates such as 0.1
 
 
@@ -185,21 +186,35 @@ def _beta(k: float, n: int) -> tuple[float, float]:
 def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     """Percentile of a gamma distribution fitted to all scores, location free, as the official baseline of DCASE.
 
+    That fit can run away, with its location at the least score and a threshold far from all of them. Where none of the
+    scores is above it though ten or more should be, or more than half are, the location is fixed at 0 instead.
     The interval is that of the rate given how many of the scores exceed the threshold, Beta(m + 1, n + 1 - m).
     """
-    scores = healthy.scores
-    if np.ptp(scores) == 0:
-        value = float(scores[0])
-    else:
-        try:
-            value = float(stats.gamma.ppf(1 - rate, *stats.gamma.fit(scores)))
-        except (stats.FitError, ValueError, RuntimeError) as error:
-            raise _no_fit(len(scores)) from error
-    if not np.isfinite(value):
-        raise _no_fit(len(scores))
-    above, n = int((scores > value).sum()), len(scores)
+    scores, n = healthy.scores, len(healthy.scores)
+    value = _gamma_percentile(scores, 1 - rate)
+    above = int((scores > value).sum())
+    if (above > n / 2 or (above == 0 and n * rate >= _EXPECTED)) and scores.min() > 0 and np.ptp(scores) > 0:
+        value = _gamma_percentile(scores, 1 - rate, floc=0)
+        above = int((scores > value).sum())
     low, high = stats.beta.ppf((0.05, 0.95), above + 1, n + 1 - above)
     return (Threshold(value, "gamma", rate, n, float(low), float(high), states=healthy.state_count),)
+
+
+def _gamma_percentile(scores: Float64, share: float, **fixed: float) -> float:
+    """Return what a share of the fitted distribution lies below; the score itself where all are equal.
+
+    Raises:
+        InputError: No distribution fits.
+    """
+    if np.ptp(scores) == 0:
+        return float(scores[0])
+    try:
+        value = float(stats.gamma.ppf(share, *stats.gamma.fit(scores, **fixed)))
+    except (stats.FitError, ValueError, RuntimeError) as error:
+        raise _no_fit(len(scores)) from error
+    if not np.isfinite(value):
+        raise _no_fit(len(scores))
+    return value
 
 
 def _no_fit(n: int) -> InputError:
