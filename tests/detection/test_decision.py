@@ -55,6 +55,8 @@ def test_a_gamma_fit_that_runs_away_is_taken_again_from_zero(seed):
     (threshold,) = calibrate(scores, np.full(200, "source"), "gamma", 0.1)
     assert (free > scores.max()) == (seed in (0, 1)) == (threshold.value != free)
     assert 0.05 < (scores > threshold.value).mean() < 0.15
+    (rarer,) = calibrate(scores, np.full(200, "source"), "gamma", 0.01)
+    assert threshold.value < rarer.value < 2 * scores.max()
 
 
 @pytest.mark.parametrize("method", ["quantile", "pooled"])

@@ -16,7 +16,7 @@ Float64 = NDArray[np.float64]
 Names = NDArray[np.str_]
 
 FEW = 50  # clips; with fewer, a rate of 5 % from them alone lies anywhere from 0.7 to 9 % or cannot be had
-_EXPECTED = 10  # scores above a threshold; to see none by chance has a probability of e^-10
+_EXPECTED = 5  # scores above a threshold; to see none by chance has a probability of e^-5
 _TOLERANCE = 1e-9  # of rate * (n + 1), which is a whole number for rates such as 0.1
 
 
@@ -186,16 +186,17 @@ def _beta(k: float, n: int) -> tuple[float, float]:
 def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     """Percentile of a gamma distribution fitted to all scores, location free, as the official baseline of DCASE.
 
-    That fit can run away, with its location at the least score and a threshold far from all of them. Where none of the
-    scores is above it though ten or more should be, or more than half are, the location is fixed at 0 instead.
+    That fit can run away, with its location at the least score and its upper percentiles far from all scores. Where
+    none is above the baseline's 90th percentile though five or more should be, or more than half are, the location is 0.
     The interval is that of the rate given how many of the scores exceed the threshold, Beta(m + 1, n + 1 - m).
     """
     scores, n = healthy.scores, len(healthy.scores)
-    value = _gamma_percentile(scores, 1 - rate)
+    fixed: dict[str, float] = {}
+    above = int((scores > _gamma_percentile(scores, 0.9)).sum())
+    if (above > n / 2 or (above == 0 and 0.1 * n >= _EXPECTED)) and scores.min() > 0 and np.ptp(scores) > 0:
+        fixed = {"floc": 0.0}
+    value = _gamma_percentile(scores, 1 - rate, **fixed)
     above = int((scores > value).sum())
-    if (above > n / 2 or (above == 0 and n * rate >= _EXPECTED)) and scores.min() > 0 and np.ptp(scores) > 0:
-        value = _gamma_percentile(scores, 1 - rate, floc=0)
-        above = int((scores > value).sum())
     low, high = stats.beta.ppf((0.05, 0.95), above + 1, n + 1 - above)
     return (Threshold(value, "gamma", rate, n, float(low), float(high), states=healthy.state_count),)
 
