@@ -186,8 +186,8 @@ def _beta(k: float, n: int) -> tuple[float, float]:
 def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     """Percentile of a gamma distribution fitted to all scores, location free, as the official baseline of DCASE.
 
-    That fit can run away, its location at the least score, its upper percentiles far from all scores. Where none is above
-    the baseline's 90th percentile though five or more should be, or more than half are, the location is fixed at 0.
+    That fit can run away, its location at the least score, its upper percentiles far from all scores. Where none is
+    above the 90th percentile of the baseline though five or more should be, or more than half are, the location is 0.
     The interval is that of the rate given how many of the scores exceed the threshold, Beta(m + 1, n + 1 - m).
     """
     scores, n = healthy.scores, len(healthy.scores)
