@@ -65,13 +65,16 @@ def test_equal_rows_come_in_order_and_many_of_them_too():
     assert rows.ravel().tolist() == list(range(1, 41, 2)) and not distances.any()
 
 
-def test_blocks_and_batches_change_nothing(monkeypatch):
-    bank, queries = awkward(300, 3, 16, 1), awkward(70, 4, 16, 1)
-    whole = nearest(queries, bank, 5)
-    one = [nearest(queries[i : i + 1], bank, 5) for i in range(len(queries))]
+@pytest.mark.parametrize("dimension", [16, 768])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_blocks_and_batches_change_nothing(metric, dimension, monkeypatch):
+    bank, queries = awkward(300, 3, dimension, 1), awkward(70, 4, dimension, 1)
+    queries[60:] = bank[40:50]
+    whole = nearest(queries, bank, 5, metric)
+    one = [nearest(queries[i : i + 1], bank, 5, metric) for i in range(len(queries))]
     monkeypatch.setattr("echobank.detection.search._ROWS", 37)
     monkeypatch.setattr("echobank.detection.search._QUERIES", 11)
-    small = nearest(queries, bank, 5)
+    small = nearest(queries, bank, 5, metric)
     for part in (0, 1):
         assert np.array_equal(np.concatenate([x[part] for x in one]), whole[part])
         assert np.array_equal(small[part], whole[part])
@@ -100,6 +103,16 @@ def test_all_distances_agree_with_the_search(metric, offset):
     found, _ = nearest(queries, bank, 40, metric)
     np.testing.assert_allclose(np.sort(every, axis=2), found, rtol=1e-8, atol=1e-13)
     assert every[1, 0, 1] == 0 == every[1, 1, 7]
+
+
+def test_vectors_too_short_or_too_long_for_float32_are_placed_in_float64():
+    bank, queries = awkward(30, 10, 6, 1), awkward(10, 11, 6, 1)
+    tiny, huge = np.float32(2.0**-140), np.float32(2.0**120)
+    distances, rows = nearest(queries * huge, bank * huge, 3)
+    expected, places = nearest(queries, bank, 3)
+    assert np.array_equal(distances, expected) and np.array_equal(rows, places)
+    small, _ = nearest(queries * tiny, bank, 3)
+    np.testing.assert_allclose(small, slow(queries * tiny, bank, 3, "cosine")[0], rtol=1e-9, atol=1e-12)
 
 
 def test_too_large_a_k_and_an_unknown_metric_are_refused():

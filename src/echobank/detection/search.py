@@ -10,9 +10,12 @@ most c + e, so each of the true k nearest was computed as at most c + 2e. All ro
 and sorted by distance, then by row. Neither blocks nor batches enter into the result.
 """
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from echobank.errors import BankError, ConfigError
 
@@ -22,13 +25,17 @@ Int64 = NDArray[np.int64]
 
 METRICS = ("cosine", "euclidean")
 
-_QUERIES = 256  # a tile of 256 x 16384 float32 is 16 MB
 _ROWS = 16384
+_QUERIES = 256  # a tile of 256 x 16384 float32 is 16 MB; of fewer rows, more queries at a time
 _PAIRS = 512  # pairs measured at once in float64: 3 MB at D = 768, within the cache
 _SET = 16  # rows whose least value is taken first
 _CANCELLED = 1e-4  # a square so small against its parts has lost digits in a matrix product, and is taken again
 _UNIT_ROUNDOFF = 2.0**-24
 _LARGEST = torch.finfo(torch.float32).max
+
+with warnings.catch_warnings():  # torch says once that its sparse matrices are young; nobody has to hear it
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
+    torch.zeros(1, 1).to_sparse_csr()
 
 
 class Index:
@@ -87,9 +94,10 @@ class Index:
         self.check(k, query_groups, bank_groups)
         distances = np.empty((len(queries), self.shape[1], k))
         indices = np.empty(distances.shape, dtype=np.int64)
+        step = _QUERIES * max(1, _ROWS // (4 * self.shape[0]))
         for h, band in enumerate(self._bands):
-            for start in range(0, len(queries), _QUERIES):
-                part = slice(start, start + _QUERIES)
+            for start in range(0, len(queries), step):
+                part = slice(start, start + step)
                 own = None if query_groups is None else query_groups[part]
                 distances[part, h], indices[part, h] = band.nearest(queries[part, h], k, own, bank_groups)
         return distances, indices
@@ -116,99 +124,127 @@ class _Band:
 
     def __init__(self, rows: Float32, metric: str) -> None:
         self._cosine = metric == "cosine"
-        self._rows = np.ascontiguousarray(rows)
-        self._scale = self._scales(rows)
-        placed = self._placed(rows, self._scale, silent=(0.0, 1.0))
-        self._origin = placed.mean(axis=0)
+        self._rows = torch.from_numpy(np.ascontiguousarray(rows))
+        self._scale = self._scales(self._rows)
+        placed = self._placed(self._rows, self._scale, silent=(0.0, 1.0))
+        self._origin = placed.mean(dim=0)
         placed -= self._origin
-        squares = np.einsum("nd,nd->n", placed, placed)
-        self._reach = float(np.sqrt(squares.max()))
-        self._moved = torch.from_numpy(placed.astype(np.float32))
-        self._squares = torch.from_numpy(squares.astype(np.float32))
+        squares = _squares(placed)
+        self._reach = float(squares.max().sqrt())
+        self._moved = torch.cat([placed.mul_(-2), squares[:, None]], dim=1).float()
 
     def nearest(self, queries: Float32, k: int, own: Int64 | None, groups: Int64 | None) -> tuple[Float64, Int64]:
-        scale = self._scales(queries)
-        moved = self._placed(queries, scale, silent=(1.0, 0.0)) - self._origin
-        far = np.sqrt(np.einsum("qd,qd->q", moved, moved))
+        asking = torch.from_numpy(np.ascontiguousarray(queries))
+        scale = self._scales(asking)
+        moved = self._placed(asking, scale, silent=(1.0, 0.0)).sub_(self._origin)
+        far = torch.linalg.vector_norm(moved, dim=1)
         error = (moved.shape[1] + 8) * _UNIT_ROUNDOFF * (self._reach**2 + 2 * far * self._reach)
-        asked, found = self._candidates(moved.astype(np.float32), k, 2 * error, own, groups)
-        squares = self._squared(queries, scale, asked, found)
-        order = np.lexsort((found, squares, asked))
-        first = np.searchsorted(asked[order], np.arange(len(queries)))
+        asked, found = self._candidates(moved, k, 2 * error.float(), own, groups)
+        squares = self._squared(moved, scale, asked, found)
+        order = np.lexsort((found.numpy(), squares.numpy(), asked.numpy()))
+        first = np.searchsorted(asked.numpy(), np.arange(len(queries)))
         best = order[first[:, None] + np.arange(k)]
-        return squares[best] / 2 if self._cosine else np.sqrt(squares[best]), found[best]
+        distances = squares.numpy()[best]
+        return distances / 2 if self._cosine else np.sqrt(distances), found.numpy()[best]
 
     def distances(self, queries: Float32) -> Float64:
-        scale = self._scales(queries)
-        moved = self._placed(queries, scale, silent=(1.0, 0.0)) - self._origin
-        squares = np.empty((len(queries), len(self._rows)))
+        asking = torch.from_numpy(np.ascontiguousarray(queries))
+        scale = self._scales(asking)
+        moved = self._placed(asking, scale, silent=(1.0, 0.0)).sub_(self._origin)
+        parts = []
         for start in range(0, len(self._rows), _ROWS):
             part = slice(start, start + _ROWS)
-            rows = self._placed(self._rows[part], self._scale[part], silent=(0.0, 1.0)) - self._origin
-            size = np.einsum("qd,qd->q", moved, moved)[:, None] + np.einsum("nd,nd->n", rows, rows)
-            squares[:, part] = size - 2 * (moved @ rows.T)
-            close = np.nonzero(squares[:, part] < _CANCELLED * size)
-            pairs = close[0], close[1] + start
-            squares[pairs] = self._squared(queries, scale, *pairs)
-        squares[scale == 0] = 2.0
-        squares[:, self._scale == 0] = 2.0
-        return np.asarray(squares / 2 if self._cosine else np.sqrt(squares))
+            rows = self._around_origin(part)
+            size = _squares(moved)[:, None] + _squares(rows)
+            squares = torch.addmm(size, moved, rows.T, alpha=-2)
+            asked, near = torch.nonzero(squares < _CANCELLED * size, as_tuple=True)
+            squares[asked, near] = self._apart(moved, asked, near + start)
+            parts.append(squares)
+        whole = torch.cat(parts, dim=1)
+        if self._cosine:
+            whole[scale == 0] = 2.0
+            whole[:, self._scale == 0] = 2.0
+        return np.asarray((whole / 2 if self._cosine else whole.sqrt()).numpy())
 
-    def _scales(self, x: Float32) -> Float64:
+    def _scales(self, x: Tensor) -> Tensor:
         """Return what brings each vector to its place: 1 / length for cosine, 0 for a silent one; otherwise 1."""
         if not self._cosine:
-            return np.ones(len(x))
-        lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
-        scales: Float64 = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-        return scales
+            return torch.ones(len(x), dtype=torch.float64)
+        lengths = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+        return torch.where(lengths > 0, 1 / lengths, 0.0)
 
-    def _placed(self, x: Float32, scale: Float64, silent: tuple[float, float]) -> Float64:
-        """Return points whose squared distance is that of the metric, or twice it for cosine.
+    def _placed(self, x: Tensor, scale: Tensor, silent: tuple[float, float]) -> Tensor:
+        """Return points in float64 whose squared distance is that of the metric, or twice it for cosine.
 
         Silent queries and silent rows get a coordinate of their own, at right angles to all others: 1 from everything.
         """
-        placed: Float64 = x * scale[:, None]
-        if self._cosine:
-            placed = np.concatenate([placed, (scale == 0)[:, None] * np.array([silent])], axis=1)
+        size = x.shape[1]
+        placed = torch.empty(len(x), size + 2 * self._cosine, dtype=torch.float64)
+        placed[:, :size].copy_(x).mul_(scale[:, None])
+        placed[:, size:] = (scale == 0)[:, None] * torch.tensor(silent[: 2 * self._cosine], dtype=torch.float64)
         return placed
 
     def _candidates(
-        self, queries: Float32, k: int, slack: Float64, own: Int64 | None, groups: Int64 | None
-    ) -> tuple[Int64, Int64]:
+        self, queries: Tensor, k: int, slack: Tensor, own: Int64 | None, groups: Int64 | None
+    ) -> tuple[Tensor, Tensor]:
         """Return pairs (query, row) that hold the k nearest of each query: all up to the k-th least plus the slack.
 
-        The k-th least of minima over sets of rows is at least the k-th least value, and far quicker to find.
+        The k-th least of minima over sets of rows is at least the k-th least value, and far quicker to find. The pairs
+        come sorted by query, then by row.
         """
-        points, margin = torch.from_numpy(queries), torch.from_numpy(slack).float()
+        points = torch.ones(len(queries), queries.shape[1] + 1)
+        points[:, :-1] = queries
         least = torch.empty(len(queries), 0)
         parts = []
         for start in range(0, len(self._rows), _ROWS):
             part = slice(start, start + _ROWS)
-            tile = torch.addmm(self._squares[part], points, self._moved[part].T, alpha=-2)
+            tile = points @ self._moved[part].T
             if own is not None and groups is not None:
                 tile.masked_fill_(torch.from_numpy(own)[:, None] == torch.from_numpy(groups[part]), torch.inf)
             minima = torch.cat([least, _minima(tile, k)], dim=1)
             least = minima.topk(min(k, minima.shape[1]), largest=False, sorted=True).values
-            limit = (least[:, -1] + margin).clamp(max=_LARGEST)
-            asked, row = torch.nonzero(tile <= limit[:, None], as_tuple=True)
-            parts.append((asked, row + start, tile[asked, row]))
+            limit = (least[:, -1] + slack).clamp(max=_LARGEST)
+            pairs = torch.from_numpy(np.flatnonzero((tile <= limit[:, None]).numpy()))  # far quicker than torch's
+            asked = pairs.div(tile.shape[1], rounding_mode="floor")
+            parts.append((asked, pairs - asked * tile.shape[1] + start, tile.view(-1)[pairs]))
         asked, found, values = (torch.cat(columns) for columns in zip(*parts, strict=True))
         keep = values <= limit[asked]
-        return asked[keep].numpy(), found[keep].numpy()
+        asked, found = asked[keep], found[keep]
+        if len(parts) > 1:
+            asked, order = asked.sort(stable=True)
+            found = found[order]
+        return asked, found
 
-    def _squared(self, queries: Float32, scale: Float64, asked: Int64, found: Int64) -> Float64:
-        """Return the squared distance of each pair in float64, between unit vectors for cosine; 0 for equal vectors."""
-        exact = torch.from_numpy(queries).double().mul_(torch.from_numpy(scale)[:, None])
-        rows, factors = torch.from_numpy(self._rows), torch.from_numpy(self._scale)
+    def _squared(self, moved: Tensor, scale: Tensor, asked: Tensor, found: Tensor) -> Tensor:
+        """Return the squared distance of each pair in float64, between unit vectors for cosine; 0 for equal vectors.
+
+        Args:
+            moved: The queries, around the origin.
+            scale: Theirs.
+            asked: Query of each pair, ascending.
+            found: Row of each pair.
+        """
+        needed, column = torch.unique(found, return_inverse=True)
+        rows = self._around_origin(needed)
+        size = _squares(moved)[asked] + _squares(rows)[column]
+        squares = size - 2 * _dots(moved, rows, asked, column)
+        close = torch.nonzero(squares < _CANCELLED * size)[:, 0]
+        squares[close] = self._apart(moved, asked[close], found[close])
+        if self._cosine:
+            squares[(scale[asked] == 0) | (self._scale[found] == 0)] = 2.0
+        return squares
+
+    def _apart(self, moved: Tensor, asked: Tensor, found: Tensor) -> Tensor:
+        """Return the same by differences, which lose no digits: for pairs that lie close together."""
         result = torch.empty(len(asked), dtype=torch.float64)
         for start in range(0, len(asked), _PAIRS):
             part = slice(start, start + _PAIRS)
-            row = torch.from_numpy(found[part])
-            step = rows[row].double().mul_(factors[row, None]).sub_(exact[torch.from_numpy(asked[part])])
+            step = self._around_origin(found[part]).sub_(moved[asked[part]])
             torch.sum(step.square_(), dim=1, out=result[part])
-        squares: Float64 = result.numpy()
-        squares[(scale[asked] == 0) | (self._scale[found] == 0)] = 2.0
-        return squares
+        return result
+
+    def _around_origin(self, rows: Tensor | slice) -> Tensor:
+        return self._placed(self._rows[rows], self._scale[rows], silent=(0.0, 1.0)).sub_(self._origin)
 
 
 def points(vectors: Float32, metric: str) -> Float64:
@@ -220,10 +256,25 @@ def points(vectors: Float32, metric: str) -> Float64:
     return exact
 
 
-def _minima(tile: torch.Tensor, k: int) -> torch.Tensor:
+def _minima(tile: Tensor, k: int) -> Tensor:
     """Return minima over disjoint sets of columns, at least 4 k sets where there are as many columns."""
     columns = tile.shape[1]
     sets = max(columns // _SET, min(columns, 4 * k))
     size = columns // sets
     folded = tile[:, : sets * size].reshape(len(tile), size, sets).amin(dim=1)
     return torch.cat([folded, tile[:, sets * size :]], dim=1)
+
+
+def _squares(x: Tensor) -> Tensor:
+    squares: Tensor = torch.linalg.vector_norm(x, dim=1).square_()
+    return squares
+
+
+def _dots(a: Tensor, b: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return a[row] . b[column] for pairs sorted by row: a matrix product where only those are computed."""
+    starts = torch.zeros(len(a) + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(row, minlength=len(a)), dim=0, out=starts[1:])
+    zeros, shape = torch.zeros(len(row), dtype=torch.float64), (len(a), len(b))
+    wanted = torch.sparse_csr_tensor(starts, column, zeros, shape, check_invariants=False)
+    dots: Tensor = torch.sparse.sampled_addmm(wanted, a, b.T, beta=0.0).values()
+    return dots
