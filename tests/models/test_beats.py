@@ -106,7 +106,7 @@ def test_packed_weights_give_what_plain_ones_give(precision, bound):
     checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
     logmels = torch.stack([torch.from_numpy(arrays("fbank_expected")["noise_1s/raw"])] * 3)
     logmels[1] += torch.linspace(-1, 1, logmels.shape[1])[:, None]
-    plain, packed = (build(checkpoint.config, checkpoint.state).prepare(precision, pack=pack) for pack in (False, True))
+    plain, packed = (build(checkpoint.config, checkpoint.state).prepare(precision, processor=p) for p in (False, True))
     assert packed.packed and not plain.packed
     with torch.inference_mode():
         (a,), (b,) = plain(logmels), packed(logmels)
@@ -119,7 +119,7 @@ def test_unpacked_weights_are_those_that_were_packed():
     checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
     plain = build(checkpoint.config, checkpoint.state).state_dict()
     for name, tensor in (
-        unpack(build(checkpoint.config, checkpoint.state).prepare("fp32", pack=True)).state_dict().items()
+        unpack(build(checkpoint.config, checkpoint.state).prepare("fp32", processor=True)).state_dict().items()
     ):
         assert torch.equal(tensor, plain[name]), name
 

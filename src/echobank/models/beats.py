@@ -4,7 +4,7 @@ Chen et al., "BEATs: Audio Pre-Training with Acoustic Tokenizers", ICML 2023. Sa
 (microsoft/unilm, folder beats), arranged for speed: q, k, v and the gate of the position bias in one projection,
 weight norm folded, the bias a cached table. On a processor a batch goes through each layer clip by clip, by weights
 that were packed once for its matrix units: a clip stays in the cache, a layer's weights stay there for all clips, and
-nothing of the size of an attention map exists for a whole batch.
+attention maps exist for a few heads at a time.
 
 The arithmetic is chosen by the weights alone: a projection casts its input to the type of its weight. Norms,
 residual, gate and softmax stay float32.
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echobank.models.checkpoint import BeatsConfig
+from echobank.models.position import PositionConvolution
 from echobank.models.projection import Projection
 
 MEAN, DEVIATION = 15.41663, 6.55582  # BEATs.py: fbank_mean, fbank_std; the input is (x - mean) / (2 std)
 
 _BIAS_CACHE = 4  # lengths whose position bias is kept; 12 MB each for 10 s
+_HEADS = 4  # attention maps that exist at once on a processor; 1 MB each for 10 s
 
 
 class Layer(nn.Module):
@@ -49,32 +51,60 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Return float32[B, P, D] of x float32[B, P, D] and the position bias float32[H, P, P]."""
-        if self.qkv.weight.is_mkldnn:
-            return self._clip_by_clip(x, bias)
         x = self.attention_norm(self.alpha * x + self.out(self.attention(self.qkv(x), bias)))
         normed: Tensor = self.final_norm(self.alpha * x + self.fc2(self.fc1(x, self.activation)))
         return normed
 
-    def _clip_by_clip(self, x: Tensor, bias: Tensor) -> Tensor:
-        attended = [self.attention(clip[None], bias)[0] for clip in self.qkv.each(x.unbind())]
-        steps = zip(self.out.each(attended), x, strict=True)
+    def each(self, clips: Sequence[Tensor], bias: Tensor) -> list[Tensor]:
+        """Return the same of single clips float32[P, D], once the weights are packed."""
+        projected = self.qkv.each(clips)
+        maps = bias.new_empty(_HEADS, *bias.shape[1:])
+        rounded = maps if projected[0].dtype == maps.dtype else torch.empty_like(maps, dtype=projected[0].dtype)
+        attended = [self.attention_of_one(clip, bias, maps, rounded) for clip in projected]
+        steps = zip(self.out.each(attended), clips, strict=True)
         clips = [self.attention_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
         steps = zip(self.fc2.each(self.fc1.each(clips, self.activation)), clips, strict=True)
-        return torch.stack([self.final_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps])
+        return [self.final_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
 
     def attention(self, projected: Tensor, bias: Tensor) -> Tensor:
         """Return the attended values [B, P, D], heads side by side, of what `qkv` gave."""
-        b, p, _ = projected.shape
-        d = self.out.in_features
-        q, k, v, gate = torch.split(projected, [d, d, d, 2 * self.heads], dim=-1)
-        q, k, v = (part.view(b, p, self.heads, -1).transpose(1, 2) for part in (q, k, v))
-        gate = gate.float().view(b, p, self.heads, 2).transpose(1, 2).sigmoid()
-        gate = gate[..., :1] * (gate[..., 1:] * self.gate_scale[:, None, None] - 1) + 2
+        q, k, v, gate = self._split(projected)
         mask = gate * bias
         if q.is_cuda or q.requires_grad:
             mask = mask.to(q.dtype)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return mixed.transpose(1, 2).reshape(b, p, d)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def attention_of_one(self, projected: Tensor, bias: Tensor, maps: Tensor, rounded: Tensor) -> Tensor:
+        """Return the same of a single clip [P, D], a few heads at a time in buffers that stay in the cache.
+
+        Args:
+            projected: What `qkv` gave.
+            bias: The position bias, float32[H, P, P].
+            maps: Room for a few attention maps, float32[heads, P, P].
+            rounded: The same in the type of the weights; `maps` itself where that is float32.
+        """
+        q, k, v, gate = self._split(projected)
+        q = q * q.shape[-1] ** -0.5
+        mixed = torch.empty_like(q.transpose(0, 1), memory_format=torch.contiguous_format)
+        for first in range(0, self.heads, len(maps)):
+            part = slice(first, first + len(maps))
+            count = len(q[part])
+            logits = torch.bmm(q[part], k[part].mT, out=rounded[:count])
+            logits = logits if rounded is maps else maps[:count].copy_(logits)
+            logits.addcmul_(gate[part], bias[part])
+            weights = torch.softmax(logits, dim=-1, out=logits)
+            weights = weights if rounded is maps else rounded[:count].copy_(weights)
+            mixed[:, part] = torch.bmm(weights, v[part]).transpose(0, 1)
+        return mixed.flatten(1)
+
+    def _split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return q, k, v [..., H, P, head size] and the gate of the bias, float32[..., H, P, 1]."""
+        d, heads = self.out.in_features, self.heads
+        parts = torch.split(projected, [d, d, d, 2 * heads], dim=-1)
+        q, k, v, gate = (part.view(*part.shape[:-1], heads, -1).transpose(-3, -2) for part in parts)
+        gate = gate.float().sigmoid()
+        return q, k, v, gate[..., :1] * (gate[..., 1:] * self.gate_scale[:, None, None] - 1) + 2
 
 
 class Beats(nn.Module):
@@ -83,11 +113,11 @@ class Beats(nn.Module):
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
         self.config = config
-        d, taps = config.dimension, config.position_taps
+        d = config.dimension
         self.patches = Projection(config.patch**2, config.embed, bias=False)
         self.patch_norm = nn.LayerNorm(config.embed)
         self.project = Projection(config.embed, d) if config.embed != d else nn.Identity()
-        self.position = nn.Conv1d(d, d, taps, padding=taps // 2, groups=config.position_groups)
+        self.position = PositionConvolution(d, config.position_taps, config.position_groups)
         self.input_norm = nn.LayerNorm(d)
         self.position_table = nn.Parameter(torch.zeros(config.buckets, config.heads))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
@@ -106,16 +136,18 @@ class Beats(nn.Module):
         x = self.embed(logmel)
         bias = self.position_bias(x.shape[1])
         found = {0: x}
-        for index in range(1, max(wanted) + 1):
-            x = self._through(self.layers[index - 1], x, bias)
+        clips = list(x.unbind())
+        for index, layer in enumerate(self.layers[: max(wanted)], start=1):
+            assert isinstance(layer, Layer)
+            if self.packed:
+                clips = layer.each(clips, bias)
+            elif x.is_cuda or x.requires_grad:
+                x = layer(x, bias)
+            else:
+                x = torch.cat([layer(clip, bias) for clip in torch.split(x, 1)])
             if index in wanted:
-                found[index] = x
+                found[index] = torch.stack(clips) if self.packed else x
         return [found[index] for index in wanted]
-
-    def _through(self, layer: nn.Module, x: Tensor, bias: Tensor) -> Tensor:
-        if x.is_cuda or x.requires_grad or self.packed or len(x) == 1:
-            return torch.as_tensor(layer(x, bias))
-        return torch.cat([layer(clip, bias) for clip in torch.split(x, 1)])
 
     def embed(self, logmel: Tensor) -> Tensor:
         """Return the input of the first layer, float32[B, P, D]; token t * bands + band, band fastest."""
@@ -124,8 +156,7 @@ class Beats(nn.Module):
         x = (logmel[:, : frames // side * side] - MEAN) / (2 * DEVIATION)
         x = x.view(b, frames // side, side, bins // side, side).transpose(2, 3).reshape(b, -1, side * side)
         x = self.project(self.patch_norm(self.patches(x).float())).float()
-        placed = self.position(x.transpose(1, 2).to(self.position.weight.dtype))[..., :-1]  # even kernel: one too many
-        normed: Tensor = self.input_norm(x + functional.gelu(placed.float()).transpose(1, 2))
+        normed: Tensor = self.input_norm(x + functional.gelu(self.position(x)))
         return normed
 
     def position_bias(self, tokens: int) -> Tensor:
@@ -153,23 +184,28 @@ class Beats(nn.Module):
         logits: Tensor = self.predictor(tokens)
         return logits.mean(dim=1).sigmoid()
 
-    def prepare(self, precision: str, *, pack: bool = False) -> "Beats":
+    def prepare(self, precision: str, *, processor: bool = False, compiled: bool = False) -> "Beats":
         """Bring float32 weights into the form that they are used in, and return self.
 
         Norms, gate scale and tables stay float32: rounding the norms alone would cost more than all the rest.
 
         Args:
             precision: "bf16" rounds the weights of matrix products, "fp32" leaves them as they are.
-            pack: Whether to lay them out for the matrix units of this processor, where oneDNN knows them.
+            processor: Whether the model will run on a processor: weights are then laid out for its matrix units, where
+                oneDNN knows them, and the position convolution goes through spectra.
+            compiled: Whether the layers will be compiled: their weights then keep the plain layout.
         """
-        self.packed = pack and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        known = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        self.packed = processor and known and not compiled
         for module in self.layers.modules():
             if isinstance(module, Projection):
                 if precision == "bf16":
                     module.round_weight()
                 if self.packed:
                     module.pack()
-        if precision == "bf16":
+        if processor:
+            self.position.transform()
+        elif precision == "bf16":
             self.position.to(torch.bfloat16)
         return self
 

@@ -50,8 +50,8 @@ class BeatsEncoder:
         self.device = pick_device(device)
         self.source = source
         chosen = pick_precision(precision, self.device)
-        pack = self.device.type == "cpu" and not compile
-        self.model: Beats = model.prepare(chosen, pack=pack).to(self.device)
+        processor = self.device.type == "cpu"
+        self.model: Beats = model.prepare(chosen, processor=processor, compiled=compile).to(self.device)
         if compile:
             for layer in self.model.layers:
                 layer.compile()
