@@ -20,7 +20,7 @@ _FUSED = {  # the same, as oneDNN takes them into a matrix product: name, algori
     "relu": ("relu", ""),
     "tanh": ("tanh", ""),
 }
-_ROWS = 496  # tokens of a 10 s clip; weights are packed for products of about this size
+_ROWS, _CLIPS = 496, 8  # tokens of a 10 s clip, clips a batch: weights are packed for products of about this size
 
 
 class Projection(nn.Linear):
@@ -43,7 +43,8 @@ class Projection(nn.Linear):
         if self.lost is None:
             return _ACTIVATIONS[activation](functional.linear(x, self.weight, self.bias))
         # what is added is less than a bfloat16 step of most outputs: it must join the sum before that is rounded
-        rows = self._shift(x.mean(dim=1), self.lost).unsqueeze(1).expand(-1, x.shape[1], -1).flatten(0, 1)
+        shift = (self.bias + functional.linear(x.mean(dim=1), self.lost)).to(x.dtype)
+        rows = shift.unsqueeze(1).expand(-1, x.shape[1], -1).flatten(0, 1)
         product = torch.addmm(rows, x.flatten(0, 1), self.weight.t())
         return _ACTIVATIONS[activation](product).view(*x.shape[:2], -1)
 
@@ -52,11 +53,10 @@ class Projection(nn.Linear):
         clips = [clip.to(self.weight.dtype) for clip in clips]
         shifts: Sequence[Tensor] = [self.bias] * len(clips)
         if self.lost is not None:
-            means = torch.cat([clip.new_ones(1, len(clip)) @ clip / len(clip) for clip in clips])
-            shifts = self._shift(means, self.lost).unbind()
+            means = torch.stack([clip.sum(dim=0) / len(clip) for clip in clips])
+            shifts = (self.bias + _product(means, self.lost)).to(means.dtype).unbind()
         name, algorithm = _FUSED[activation]
-        product = torch.ops.mkldnn._linear_pointwise
-        return [product(x, self.weight, b, name, [], algorithm) for x, b in zip(clips, shifts, strict=True)]
+        return [_product(x, self.weight, b, name, algorithm) for x, b in zip(clips, shifts, strict=True)]
 
     def round_weight(self) -> None:
         """Hold the weight as bfloat16, and beside it what that loses."""
@@ -66,9 +66,16 @@ class Projection(nn.Linear):
 
     def pack(self) -> None:
         """Lay the weight out as the matrix units of this processor want it; from then on only `each` works."""
-        packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), _ROWS)
-        self.weight = nn.Parameter(packed, requires_grad=False)
+        self.weight = nn.Parameter(_packed(self.weight.detach(), _ROWS), requires_grad=False)
+        if self.lost is not None:
+            self.lost = _packed(self.lost, _CLIPS)
 
-    def _shift(self, means: Tensor, lost: Tensor) -> Tensor:
-        """Return the bias and what rounding took away, [B, outputs], of mean tokens [B, inputs]."""
-        return (self.bias + functional.linear(means, lost)).to(means.dtype)
+
+def _packed(weight: Tensor, rows: int) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return packed
+
+
+def _product(x: Tensor, packed: Tensor, bias: Tensor | None = None, name: str = "none", algorithm: str = "") -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, name, [], algorithm)
+    return product
