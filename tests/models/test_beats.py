@@ -178,11 +178,21 @@ def test_an_unknown_device_or_precision_is_named(settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
-def test_compiled_tokens_are_those_of_the_plain_model(precision, bound):
+def test_compiled_tokens_are_those_of_the_plain_model(precision, bound, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as on a GPU: no packed weights
     waves = [arrays("waves")[wave] for wave in WAVES]
     compiled = load_encoder(FOLDER / "tiny_ssl.pt", precision=precision, compile=True)
+    assert not compiled.model.packed
     for found, expected in zip(compiled.tokens(waves), load_encoder(FOLDER / "tiny_ssl.pt").tokens(waves), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_packed_weights_leave_nothing_to_compile(precision):
+    wave = arrays("waves")["noise_1s"]
+    found, expected = (load_encoder(FOLDER / "tiny_ssl.pt", precision=precision, compile=c) for c in (True, False))
+    assert found.model.packed
+    assert np.array_equal(found.tokens([wave])[0], expected.tokens([wave])[0])
 
 
 @pytest.mark.gpu

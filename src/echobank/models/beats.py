@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echobank.models.attention import Solo, attend
 from echobank.models.checkpoint import BeatsConfig
 from echobank.models.position import PositionConvolution
 from echobank.models.projection import Projection
@@ -24,7 +25,6 @@ from echobank.models.projection import Projection
 MEAN, DEVIATION = 15.41663, 6.55582  # BEATs.py: fbank_mean, fbank_std; the input is (x - mean) / (2 std)
 
 _BIAS_CACHE = 4  # lengths whose position bias is kept; 12 MB each for 10 s
-_HEADS = 4  # attention maps that exist at once on a processor; 1 MB each for 10 s
 
 
 class Layer(nn.Module):
@@ -51,52 +51,19 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Return float32[B, P, D] of x float32[B, P, D] and the position bias float32[H, P, P]."""
-        x = self.attention_norm(self.alpha * x + self.out(self.attention(self.qkv(x), bias)))
+        x = self.attention_norm(self.alpha * x + self.out(attend(*self._split(self.qkv(x)), bias)))
         normed: Tensor = self.final_norm(self.alpha * x + self.fc2(self.fc1(x, self.activation)))
         return normed
 
     def each(self, clips: Sequence[Tensor], bias: Tensor) -> list[Tensor]:
         """Return the same of single clips float32[P, D], once the weights are packed."""
         projected = self.qkv.each(clips)
-        maps = bias.new_empty(_HEADS, *bias.shape[1:])
-        rounded = maps if projected[0].dtype == maps.dtype else torch.empty_like(maps, dtype=projected[0].dtype)
-        attended = [self.attention_of_one(clip, bias, maps, rounded) for clip in projected]
+        attention = Solo(bias, projected[0].dtype)
+        attended = [attention.attend(*self._split(clip)) for clip in projected]
         steps = zip(self.out.each(attended), clips, strict=True)
         clips = [self.attention_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
         steps = zip(self.fc2.each(self.fc1.each(clips, self.activation)), clips, strict=True)
         return [self.final_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
-
-    def attention(self, projected: Tensor, bias: Tensor) -> Tensor:
-        """Return the attended values [B, P, D], heads side by side, of what `qkv` gave."""
-        q, k, v, gate = self._split(projected)
-        mask = gate * bias
-        if q.is_cuda or q.requires_grad:
-            mask = mask.to(q.dtype)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return mixed.transpose(1, 2).flatten(2)
-
-    def attention_of_one(self, projected: Tensor, bias: Tensor, maps: Tensor, rounded: Tensor) -> Tensor:
-        """Return the same of a single clip [P, D], a few heads at a time in buffers that stay in the cache.
-
-        Args:
-            projected: What `qkv` gave.
-            bias: The position bias, float32[H, P, P].
-            maps: Room for a few attention maps, float32[heads, P, P].
-            rounded: The same in the type of the weights; `maps` itself where that is float32.
-        """
-        q, k, v, gate = self._split(projected)
-        q = q * q.shape[-1] ** -0.5
-        mixed = torch.empty_like(q.transpose(0, 1), memory_format=torch.contiguous_format)
-        for first in range(0, self.heads, len(maps)):
-            part = slice(first, first + len(maps))
-            count = len(q[part])
-            logits = torch.bmm(q[part], k[part].mT, out=rounded[:count])
-            logits = logits if rounded is maps else maps[:count].copy_(logits)
-            logits.addcmul_(gate[part], bias[part])
-            weights = torch.softmax(logits, dim=-1, out=logits)
-            weights = weights if rounded is maps else rounded[:count].copy_(weights)
-            mixed[:, part] = torch.bmm(weights, v[part]).transpose(0, 1)
-        return mixed.flatten(1)
 
     def _split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return q, k, v [..., H, P, head size] and the gate of the bias, float32[..., H, P, 1]."""
@@ -193,10 +160,11 @@ class Beats(nn.Module):
             precision: "bf16" rounds the weights of matrix products, "fp32" leaves them as they are.
             processor: Whether the model will run on a processor: weights are then laid out for its matrix units, where
                 oneDNN knows them, and the position convolution goes through spectra.
-            compiled: Whether the layers will be compiled: their weights then keep the plain layout.
+            compiled: Whether torch compiles the layers at first use. Those with packed weights are left as they are:
+                compiling what lies between the products gained nothing.
         """
         known = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-        self.packed = processor and known and not compiled
+        self.packed = processor and known
         for module in self.layers.modules():
             if isinstance(module, Projection):
                 if precision == "bf16":
@@ -207,6 +175,9 @@ class Beats(nn.Module):
             self.position.transform()
         elif precision == "bf16":
             self.position.to(torch.bfloat16)
+        if compiled and not self.packed:
+            for layer in self.layers:
+                layer.compile()
         return self
 
 

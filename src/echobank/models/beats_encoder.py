@@ -52,9 +52,6 @@ class BeatsEncoder:
         chosen = pick_precision(precision, self.device)
         processor = self.device.type == "cpu"
         self.model: Beats = model.prepare(chosen, processor=processor, compiled=compile).to(self.device)
-        if compile:
-            for layer in self.model.layers:
-                layer.compile()
         size = model.config
         self.facts = EncoderFacts(
             name=source,

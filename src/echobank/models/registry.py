@@ -62,7 +62,7 @@ def load_encoder(
             several joined by "+" hear side by side (`models.joined`).
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
         precision: "fp32", "bf16" (matrix products only), or "auto": bf16 where the processor has units for it.
-        compile: Whether torch compiles the model at first use.
+        compile: Whether torch compiles the model at first use, where that gains anything: on a GPU.
         weights: Weights file for a card, instead of the cached or downloaded one.
         cache: Folder of downloaded weights; None is the user's cache folder.
         progress: Shows how far a download is.
