@@ -74,6 +74,7 @@ def test_blocks_and_batches_change_nothing(metric, dimension, monkeypatch):
     one = [nearest(queries[i : i + 1], bank, 5, metric) for i in range(len(queries))]
     monkeypatch.setattr("echobank.detection.search._ROWS", 37)
     monkeypatch.setattr("echobank.detection.search._QUERIES", 11)
+    monkeypatch.setattr("echobank.detection.search._KEPT", 0)
     small = nearest(queries, bank, 5, metric)
     for part in (0, 1):
         assert np.array_equal(np.concatenate([x[part] for x in one]), whole[part])

@@ -27,6 +27,7 @@ METRICS = ("cosine", "euclidean")
 
 _ROWS = 16384
 _QUERIES = 256  # a tile of 256 x 16384 float32 is 16 MB; of fewer rows, more queries at a time
+_KEPT = 64 << 20  # bytes of a bank that is also held in float64; of a larger one rows are taken as they are wanted
 _PAIRS = 512  # pairs measured at once in float64: 3 MB at D = 768, within the cache
 _SET = 16  # rows whose least value is taken first
 _CANCELLED = 1e-4  # a square so small against its parts has lost digits in a matrix product, and is taken again
@@ -129,9 +130,10 @@ class _Band:
         placed = self._placed(self._rows, self._scale, silent=(0.0, 1.0))
         self._origin = placed.mean(dim=0)
         placed -= self._origin
-        squares = _squares(placed)
-        self._reach = float(squares.max().sqrt())
-        self._moved = torch.cat([placed.mul_(-2), squares[:, None]], dim=1).float()
+        self._squares = torch.linalg.vector_norm(placed, dim=1).square_()
+        self._reach = float(self._squares.max().sqrt())
+        self._moved = torch.cat([-2 * placed, self._squares[:, None]], dim=1).float()
+        self._exact = placed if placed.nbytes <= _KEPT else None
 
     def nearest(self, queries: Float32, k: int, own: Int64 | None, groups: Int64 | None) -> tuple[Float64, Int64]:
         asking = torch.from_numpy(np.ascontiguousarray(queries))
@@ -140,8 +142,8 @@ class _Band:
         far = torch.linalg.vector_norm(moved, dim=1)
         error = (moved.shape[1] + 8) * _UNIT_ROUNDOFF * (self._reach**2 + 2 * far * self._reach)
         asked, found = self._candidates(moved, k, 2 * error.float(), own, groups)
-        squares = self._squared(moved, scale, asked, found)
-        order = np.lexsort((found.numpy(), squares.numpy(), asked.numpy()))
+        squares = self._squared(moved, far.square_(), scale, asked, found)
+        order = np.lexsort((squares.numpy(), asked.numpy()))  # stable: the lower row stays first
         first = np.searchsorted(asked.numpy(), np.arange(len(queries)))
         best = order[first[:, None] + np.arange(k)]
         distances = squares.numpy()[best]
@@ -151,11 +153,12 @@ class _Band:
         asking = torch.from_numpy(np.ascontiguousarray(queries))
         scale = self._scales(asking)
         moved = self._placed(asking, scale, silent=(1.0, 0.0)).sub_(self._origin)
+        sizes = torch.linalg.vector_norm(moved, dim=1).square_()
         parts = []
         for start in range(0, len(self._rows), _ROWS):
             part = slice(start, start + _ROWS)
             rows = self._around_origin(part)
-            size = _squares(moved)[:, None] + _squares(rows)
+            size = sizes[:, None] + self._squares[part]
             squares = torch.addmm(size, moved, rows.T, alpha=-2)
             asked, near = torch.nonzero(squares < _CANCELLED * size, as_tuple=True)
             squares[asked, near] = self._apart(moved, asked, near + start)
@@ -215,18 +218,21 @@ class _Band:
             found = found[order]
         return asked, found
 
-    def _squared(self, moved: Tensor, scale: Tensor, asked: Tensor, found: Tensor) -> Tensor:
+    def _squared(self, moved: Tensor, sizes: Tensor, scale: Tensor, asked: Tensor, found: Tensor) -> Tensor:
         """Return the squared distance of each pair in float64, between unit vectors for cosine; 0 for equal vectors.
 
         Args:
             moved: The queries, around the origin.
-            scale: Theirs.
+            sizes: The squares of their lengths.
+            scale: What brought them to their place.
             asked: Query of each pair, ascending.
             found: Row of each pair.
         """
-        needed, column = torch.unique(found, return_inverse=True)
-        rows = self._around_origin(needed)
-        size = _squares(moved)[asked] + _squares(rows)[column]
+        rows, column = self._exact, found
+        if rows is None:
+            needed, column = torch.unique(found, return_inverse=True)
+            rows = self._around_origin(needed)
+        size = sizes[asked] + self._squares[found]
         squares = size - 2 * _dots(moved, rows, asked, column)
         close = torch.nonzero(squares < _CANCELLED * size)[:, 0]
         squares[close] = self._apart(moved, asked[close], found[close])
@@ -239,11 +245,14 @@ class _Band:
         result = torch.empty(len(asked), dtype=torch.float64)
         for start in range(0, len(asked), _PAIRS):
             part = slice(start, start + _PAIRS)
-            step = self._around_origin(found[part]).sub_(moved[asked[part]])
+            step = self._around_origin(found[part]) - moved[asked[part]]
             torch.sum(step.square_(), dim=1, out=result[part])
         return result
 
     def _around_origin(self, rows: Tensor | slice) -> Tensor:
+        if self._exact is not None:
+            exact: Tensor = self._exact[rows]
+            return exact
         return self._placed(self._rows[rows], self._scale[rows], silent=(0.0, 1.0)).sub_(self._origin)
 
 
@@ -263,11 +272,6 @@ def _minima(tile: Tensor, k: int) -> Tensor:
     size = columns // sets
     folded = tile[:, : sets * size].reshape(len(tile), size, sets).amin(dim=1)
     return torch.cat([folded, tile[:, sets * size :]], dim=1)
-
-
-def _squares(x: Tensor) -> Tensor:
-    squares: Tensor = torch.linalg.vector_norm(x, dim=1).square_()
-    return squares
 
 
 def _dots(a: Tensor, b: Tensor, row: Tensor, column: Tensor) -> Tensor:
