@@ -233,7 +233,7 @@ class _Band:
             needed, column = torch.unique(found, return_inverse=True)
             rows = self._around_origin(needed)
         size = sizes[asked] + self._squares[found]
-        squares = size - 2 * _dots(moved, rows, asked, column)
+        squares: Tensor = size - 2 * _dots(moved, rows, asked, column)
         close = torch.nonzero(squares < _CANCELLED * size)[:, 0]
         squares[close] = self._apart(moved, asked[close], found[close])
         if self._cosine:
@@ -253,7 +253,8 @@ class _Band:
         if self._exact is not None:
             exact: Tensor = self._exact[rows]
             return exact
-        return self._placed(self._rows[rows], self._scale[rows], silent=(0.0, 1.0)).sub_(self._origin)
+        placed: Tensor = self._placed(self._rows[rows], self._scale[rows], silent=(0.0, 1.0)).sub_(self._origin)
+        return placed
 
 
 def points(vectors: Float32, metric: str) -> Float64:
