@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -149,6 +150,14 @@ def test_names_cannot_break_the_page(fitted, tmp_path):
     assert main(["explain", str(fitted / "banks" / "pump"), str(evil), "--report", str(tmp_path / "r.html")]) == 0
     text = (tmp_path / "r.html").read_text()
     assert "<script" not in text and "&lt;script" in text
+
+
+def test_the_window_that_was_asked_about_comes_first(fitted, tmp_path):
+    sound = write(tmp_path / "long.wav", np.concatenate([hum(4.0), with_tone(hum(2.0), 0.5, 1.5)]))
+    asked, page = ["explain", str(fitted / "banks" / "pump"), str(sound), "--at", "0"], tmp_path / "r.html"
+    assert main([*asked, "--report", str(page)]) == 0
+    found = re.findall(r"long\.wav, the (?:odd )?sound from [0-9:.]+ s", page.read_text())
+    assert found[0] == "long.wav, the sound from 0.0 s" and len(set(found)) == 2, found
 
 
 def test_a_page_opens_from_a_mail(page):

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(explanation.sentences))
     if args.report:
-        write_page(args.report, machine, digest_of(machine, [Path(args.file)]))
+        asked = explanation if args.at is not None else None
+        write_page(args.report, machine, digest_of(machine, [Path(args.file)]), asked)
         print(f"wrote {args.report}", file=sys.stderr)
     return 0
 

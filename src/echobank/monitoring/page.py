@@ -88,22 +88,25 @@ def digest_of(machine: Machine, recordings: Sequence[Path]) -> Digest:
     return digest
 
 
-def write_page(path: Path | str, machine: Machine, digest: Digest) -> None:
-    """Explain the oddest recordings and write a page about all.
+def write_page(path: Path | str, machine: Machine, digest: Digest, asked: Explanation | None = None) -> None:
+    """Explain the oddest recordings and write a page about all; a window that was asked about comes first.
 
     Raises:
         InputError: The libraries of the extra `report` are not installed.
         OutputError: The page cannot be written.
     """
-    write_machine_report(path, make_page(machine, digest))
+    write_machine_report(path, make_page(machine, digest, asked))
 
 
-def make_page(machine: Machine, digest: Digest) -> MachinePage:
+def make_page(machine: Machine, digest: Digest, asked: Explanation | None = None) -> MachinePage:
     """Return the page of recordings that were judged."""
     worst = digest.worst()
     odd = [verdict for verdict in worst if verdict.decision]
     short = _short_names([verdict.file for verdict in worst])
     explained, gone = _explained(machine, odd[:_CASES] or worst[:1])
+    if asked:
+        others = {verdict: it for verdict, it in explained.items() if _window(verdict) != _window(asked.verdict)}
+        explained = {asked.verdict: asked, **others}
     return MachinePage(
         title=f"What {machine.name} sounds like",
         made=f"Made on {datetime.now().astimezone():%Y-%m-%d at %H:%M %Z} by echobank {__version__}.",
@@ -113,9 +116,9 @@ def make_page(machine: Machine, digest: Digest) -> MachinePage:
         starts=np.array(digest.starts),
         files=np.array(digest.files),
         threshold=machine.threshold,
-        ranking=tuple(_line(verdict, list(explained), short) for verdict in worst),
+        ranking=tuple(_line(verdict, [_window(shown) for shown in explained], short) for verdict in worst),
         recordings=digest.count,
-        cases=tuple(_case(it, short[verdict.file]) for verdict, it in explained.items()),
+        cases=tuple(_case(it, short) for it in explained.values()),
         problems=(*digest.problems, *gone),
         failed=digest.failed + len(gone),
         health=tuple(f"{line[0].upper()}{line[1:]}." for line in describe_health(health(machine.bank))),
@@ -178,15 +181,19 @@ def _place(verdict: Verdict) -> str:
     return f"from {clock(verdict.start or 0.0)}"
 
 
-def _line(verdict: Verdict, shown: Sequence[Verdict], short: Mapping[str, str]) -> Line:
+def _window(verdict: Verdict) -> tuple[str, float]:
+    return str(Path(verdict.file)), verdict.start or 0.0
+
+
+def _line(verdict: Verdict, shown: Sequence[tuple[str, float]], short: Mapping[str, str]) -> Line:
     words = "anomalous" if verdict.decision else "as usual"
     if verdict.flags:
         words += f" ({verdict.flags.replace('+', ', ').replace('_', ' ')})"
-    anchor = f"case-{shown.index(verdict) + 1}" if verdict in shown else ""
+    anchor = f"case-{shown.index(_window(verdict)) + 1}" if _window(verdict) in shown else ""
     return Line(short[verdict.file], _place(verdict), f"{verdict.score:.4g}", f"{verdict.p_value:.3f}", words, anchor)
 
 
-def _case(it: Explanation, name: str) -> Case:
+def _case(it: Explanation, short: Mapping[str, str]) -> Case:
     verdict = it.verdict
     marks = tuple(
         Mark(
@@ -198,13 +205,13 @@ def _case(it: Explanation, name: str) -> Case:
         )
         for finding in it.findings
     )
-    word = "odd" if verdict.decision else "oddest"
-    odd = _excerpt(f"{Path(verdict.file).name}, the {word} sound", it.sound, verdict.start or 0.0, marks)
+    word = "odd sound" if verdict.decision else "sound"
+    odd = _excerpt(f"{Path(verdict.file).name}, the {word} {_place(verdict)}", it.sound, verdict.start or 0.0, marks)
     healthy = None
     if it.nearest:
         title = f"{Path(verdict.nearest).name}, the most similar healthy sound"
         healthy = _excerpt(title, it.nearest, verdict.nearest_start or 0.0)
-    return Case(name, it.sentences, odd, healthy)
+    return Case(short.get(str(Path(verdict.file)), Path(verdict.file).name), it.sentences, odd, healthy)
 
 
 def _excerpt(title: str, sound: Sound, start: float, marks: tuple[Mark, ...] = ()) -> Excerpt:
