@@ -38,14 +38,15 @@ class Solo:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         """Return the attended values [P, D] of q, k, v [H, P, size] and gate float32[H, P, 1]."""
-        q = q * q.shape[-1] ** -0.5
-        mixed = torch.empty_like(q.transpose(0, 1), memory_format=torch.contiguous_format)
+        q = torch.mul(q, q.shape[-1] ** -0.5, out=torch.empty(q.shape, dtype=q.dtype))
+        k, v = k.contiguous(), v.contiguous()
+        mixed = torch.empty_like(v)
         for first in range(0, len(q), _HEADS):
             part = slice(first, first + _HEADS)
             scores = torch.bmm(q[part], k[part].mT, out=self._scores[: len(q[part])])
             weights = _weigh(scores, gate[part], self._bias[part], self._maps[: len(scores)])
-            mixed[:, part] = torch.bmm(weights, v[part]).transpose(0, 1)
-        return mixed.flatten(1)
+            torch.bmm(weights, v[part], out=mixed[part])
+        return mixed.transpose(0, 1).flatten(1)
 
 
 def _weigh(scores: Tensor, gate: Tensor, bias: Tensor, maps: Tensor) -> Tensor:
