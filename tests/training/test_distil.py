@@ -95,6 +95,13 @@ def test_teachers_tell_tokens_where_grids_agree(checkpoint):
     assert_array_equal(mean[1], expected)
 
 
+def test_parts_of_a_joined_name_are_teachers_of_their_own():
+    joined, apart = (
+        load_teachers(names, bands=8) for names in (["spectrum+logmel_stats"], ["spectrum", "logmel_stats"])
+    )
+    assert joined.targets == apart.targets and len(joined.encoders) == 2
+
+
 def test_targets_are_centred_within_a_group():
     values = torch.tensor([[1.0], [3.0], [10.0], [10.0]])
     assert _centred(values, 2).flatten().tolist() == [-1.0, 1.0, 0.0, 0.0]

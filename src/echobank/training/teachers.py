@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from echobank.models.encoder import Encoder, EncoderFacts
 from echobank.models.logmel import FRAME, HOP, SAMPLE_RATE
-from echobank.models.registry import load_encoder
+from echobank.models.registry import joined_names, load_encoder
 
 Float32 = NDArray[np.float32]
 
@@ -74,14 +74,14 @@ def load_teachers(names: Sequence[str], bands: int, device: str = "cpu") -> Teac
     its mean over the clip; in that case the deepest layer whose grid does agree is told too.
 
     Args:
-        names: Cards, files, or `<kind>:<file>`.
+        names: Cards, files, or `<kind>:<file>`; each part of a joined name `a+b` is a teacher of its own.
         bands: Bands of the student's grid.
         device: Where teachers that torch runs are.
 
     Raises:
         WeightsError: Unknown, missing or damaged.
     """
-    encoders = tuple(load_encoder(name, device) for name in names)
+    encoders = tuple(load_encoder(part, device) for name in names for part in joined_names(name) or [name])
     targets: list[Target] = []
     for number, encoder in enumerate(encoders):
         facts = encoder.facts
