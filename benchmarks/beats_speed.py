@@ -27,6 +27,7 @@ from echobank.models.allocator import keep_memory
 from echobank.models.beats_encoder import BeatsEncoder, load
 from echobank.models.checkpoint import BeatsConfig, expected_shapes
 from echobank.models.logmel import logmel_tensor
+from echobank.models.pooling import Pooling
 
 OURS = {
     "fp32": ("fp32", False),
@@ -94,7 +95,7 @@ def variant(name: str, args: argparse.Namespace) -> Embed:
         return official(args.official, args.weights)
     precision, compiled = OURS[name]
     encoder: BeatsEncoder = load(None, args.weights, args.device, precision, compiled)
-    return lambda waveforms: np.stack([grid.mean(axis=(0, 1)) for grid in encoder.tokens(waveforms)])
+    return lambda waveforms: np.stack([clip[0][0] for clip in encoder.embed(waveforms, [Pooling()])])
 
 
 def official(folder: Path, weights: Path) -> Embed:

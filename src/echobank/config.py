@@ -168,7 +168,7 @@ def _convert_item(value: Any, kind: Any, name: str, where: Path | str) -> Any:
 def _check(config: Config) -> None:
     for name, good, allowed in (
         ("model.k", config.model.k >= 1, "1 or more"),
-        ("model.batch_size", config.model.batch_size >= 1, "1 or more"),
+        ("model.batch_size", config.model.batch_size >= 0, "1 or more, or 0 for what suits the device"),
         (
             "model.layer",
             config.model.layer is None or config.model.layer >= 1,

@@ -38,7 +38,7 @@ class ModelConfig:
     device: str = "auto"
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     compile: bool = False
-    batch_size: int = 8
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)

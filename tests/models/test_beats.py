@@ -9,6 +9,7 @@ from echobank.errors import AudioError, ConfigError, WeightsError
 from echobank.models.beats import buckets, build, unpack
 from echobank.models.beats_encoder import LONGEST, BeatsEncoder
 from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes, read_checkpoint
+from echobank.models.pooling import Pooling, pool
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
 
 pytestmark = needs_reference
@@ -195,6 +196,27 @@ def test_packed_weights_leave_nothing_to_compile(precision):
     assert np.array_equal(found.tokens([wave])[0], expected.tokens([wave])[0])
 
 
+def test_embeddings_are_pooled_tokens_wherever_they_are_pooled(tiny):
+    poolings = [Pooling(), Pooling("gem", bands=True)]
+    waves = [arrays("waves")[wave] for wave in WAVES]
+    waves.append(waves[0][::-1].copy())
+    expected = [[pool(grid, pooling) for pooling in poolings] for grid in tiny.tokens(waves)]
+    logmels = [tiny.logmel(wave) for wave in waves]
+    ways = [tiny.embed(waves, poolings), tiny.embed(logmels, poolings)]
+    ways += [tiny._pooled([torch.from_numpy(x) for x in heard], poolings, (3,)) for heard in (waves, logmels)]
+    for found in ways:
+        for clip, wanted in zip(found, expected, strict=True):
+            for a, b in zip(clip, wanted, strict=True):
+                assert a.dtype == np.float32
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_samples_are_cut_into_the_pieces_that_frames_are(tiny):
+    wave = np.random.default_rng(0).standard_normal(16000 * 40).astype(np.float32) * 0.1
+    by_samples = tiny._encode([torch.from_numpy(wave)], (3,))[0][0]
+    np.testing.assert_allclose(by_samples, tiny.tokens([wave])[0], rtol=0, atol=1e-5)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 5e-2)])
@@ -204,6 +226,8 @@ def test_a_gpu_gives_the_numbers_of_the_cpu(precision, bound):
     cpu = load_encoder(FOLDER / "tiny_ssl.pt")
     for a, b in zip(gpu.tokens(waves), cpu.tokens(waves), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+    for one, other in zip(gpu.embed(waves, [Pooling()]), cpu.embed(waves, [Pooling()]), strict=True):
+        np.testing.assert_allclose(one[0], other[0], rtol=0, atol=bound)
 
 
 def change(content, how):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from echobank.errors import ConfigError
-from echobank.models.pooling import POOLINGS, Pooling, pool
+from echobank.models.pooling import POOLINGS, Pooling, pool, pool_together
 
 
 def slow(tokens, name, p=3.0, gamma=10.0, r=0.4):
@@ -39,6 +40,20 @@ def test_it_is_the_formula(name, bands, shape):
     found = pool(tokens, Pooling(name, bands))
     assert found.dtype == np.float32 and found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("bands", [False, True])
+@pytest.mark.parametrize(
+    ("name", "params"), [*((name, {}) for name in POOLINGS), ("gwrp", {"r": 1}), ("gem", {"p": 0.5})]
+)
+def test_clips_pooled_together_are_those_pooled_alone(name, params, bands):
+    tokens = np.random.default_rng(3).standard_normal((4, 9, 3, 5)).astype(np.float32)
+    tokens[1, 4] = tokens[1, 2]
+    tokens[2] = 0
+    pooling = Pooling(name, bands, params)
+    together = pool_together(torch.from_numpy(tokens), pooling)
+    assert together.dtype == torch.float32
+    np.testing.assert_allclose(together, np.stack([pool(clip, pooling) for clip in tokens]), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", POOLINGS)

@@ -21,11 +21,24 @@ from echobank.models.cards import CARDS, Card
 from echobank.models.checkpoint import read_checkpoint
 from echobank.models.device import pick_device, pick_precision
 from echobank.models.encoder import EncoderFacts, Float32
-from echobank.models.logmel import HOP, KALDI_128, MELS, SAMPLE_RATE, audible, band_edges_hz, logmel, logmel_tensor
+from echobank.models.logmel import (
+    FRAME,
+    HOP,
+    KALDI_128,
+    MELS,
+    SAMPLE_RATE,
+    audible,
+    band_edges_hz,
+    logmel,
+    logmel_tensor,
+)
+from echobank.models.pooling import Pooling, pool, pool_together
 
 LONGEST = 192  # patches in time that are encoded as one
 _TOKENS_CPU = 8 * 496  # tokens a batch: eight clips of 10 s
 _TOKENS_CUDA = 64 * 496
+
+Piece = tuple[int, int, int]  # clip, first patch, patch after the last
 
 
 class BeatsEncoder:
@@ -85,11 +98,7 @@ class BeatsEncoder:
             AudioError: A waveform without samples, or with one that is not finite.
             ConfigError: No such layer.
         """
-        wanted = self._check_layers((layer,))
-        if self.device.type == "cpu":
-            return self.tokens_from_logmel([logmel(waveform) for waveform in waveforms], layer)
-        samples = (torch.from_numpy(audible(waveform))[None].to(self.device) for waveform in waveforms)
-        return self._encode([logmel_tensor(clip)[0] for clip in samples], wanted)[0]
+        return self._encode(self._heard(waveforms), self._check_layers((layer,)))[0]
 
     def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, Pf, D] for each log-mel float32[F, 128], Pt = F // 16.
@@ -102,14 +111,24 @@ class BeatsEncoder:
 
     def layers_from_logmel(self, logmels: Sequence[Float32], layers: Sequence[int | None]) -> tuple[list[Float32], ...]:
         """Return `tokens_from_logmel` of several layers for the price of the deepest, in the order asked for."""
-        wanted = self._check_layers(layers)
-        side = self.model.config.patch
-        for spectrogram in map(np.asarray, logmels):
-            if spectrogram.ndim != 2 or spectrogram.shape[1] != MELS or len(spectrogram) < side:
-                raise AudioError(f"log-mel must be [{side} frames or more, {MELS}]", value=spectrogram.shape)
-            if not np.isfinite(spectrogram).all():
-                raise AudioError("log-mel with values that are not finite")
-        return self._encode([torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) for x in logmels], wanted)
+        return self._encode(self._checked(logmels), self._check_layers(layers))
+
+    def embed(
+        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+    ) -> list[list[Float32]]:
+        """Return the embedding float32[H, D] of each clip by each pooling, from waveforms or log-mel.
+
+        On a GPU tokens are pooled where they are, so that a clip comes back as some kilobytes, not as megabytes.
+
+        Raises:
+            AudioError: As `tokens` and `tokens_from_logmel`.
+            ConfigError: No such layer.
+        """
+        wanted = self._check_layers((layer,))
+        heard = self._checked(features) if features[0].ndim == 2 else self._heard(features)
+        if self.device.type == "cpu" or max(map(self._patches, heard)) > LONGEST:
+            return [[pool(grid, pooling) for pooling in poolings] for grid in self._encode(heard, wanted)[0]]
+        return self._pooled(heard, poolings, wanted)
 
     def probabilities(self, waveforms: Sequence[Float32]) -> list[Float32]:
         """Return the class probabilities float32[classes] of each waveform, for a fine-tuned checkpoint.
@@ -125,19 +144,59 @@ class BeatsEncoder:
             flat = (torch.from_numpy(grid.reshape(1, -1, grid.shape[-1])) for grid in self.tokens(waveforms))
             return [self.model.probabilities(grid.to(self.device))[0].cpu().numpy() for grid in flat]
 
-    def _encode(self, logmels: Sequence[Tensor], layers: Sequence[int]) -> tuple[list[Float32], ...]:
-        side, bands, d = self.model.config.patch, self.facts.bands, self.facts.dimension
-        patches = [len(spectrogram) // side for spectrogram in logmels]
-        results = tuple([np.empty((count, bands, d), np.float32) for count in patches] for _ in layers)
+    def _heard(self, waveforms: Sequence[Float32]) -> list[Tensor]:
+        """Return what `_run` takes: log-mel on a processor, the samples themselves for a GPU."""
+        if self.device.type == "cpu":
+            return [torch.from_numpy(logmel(waveform)) for waveform in waveforms]
+        return [torch.from_numpy(audible(waveform)) for waveform in waveforms]
+
+    def _checked(self, logmels: Sequence[Float32]) -> list[Tensor]:
+        side = self.model.config.patch
+        for spectrogram in map(np.asarray, logmels):
+            if spectrogram.ndim != 2 or spectrogram.shape[1] != MELS or len(spectrogram) < side:
+                raise AudioError(f"log-mel must be [{side} frames or more, {MELS}]", value=spectrogram.shape)
+            if not np.isfinite(spectrogram).all():
+                raise AudioError("log-mel with values that are not finite")
+        return [torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) for x in logmels]
+
+    def _patches(self, features: Tensor) -> int:
+        """Return the patches in time of a log-mel [F, 128] or of samples [T]."""
+        frames = len(features) if features.ndim == 2 else 1 + (len(features) - FRAME) // HOP
+        return frames // self.model.config.patch
+
+    def _run(self, features: Sequence[Tensor], layers: Sequence[int]) -> Iterator[tuple[list[Piece], list[Tensor]]]:
+        """Yield batches of pieces of clips, and the tokens float32[B, Pt, Pf, D] of each layer, on the device."""
+        side, bands = self.model.config.patch, self.facts.bands
         limit = (_TOKENS_CPU if self.device.type == "cpu" else _TOKENS_CUDA) // bands
         with torch.inference_mode():
-            for pieces in _batches(patches, limit):
-                batch = torch.stack([logmels[clip][side * start : side * stop] for clip, start, stop in pieces])
+            for pieces in _batches([self._patches(clip) for clip in features], limit):
+                batch = torch.stack([_cut(features[clip], side * start, side * stop) for clip, start, stop in pieces])
                 if batch.device != self.device:
                     batch = batch.pin_memory().to(self.device, non_blocking=True)
-                for result, grids in zip(results, self.model(batch, layers), strict=True):
-                    for (clip, start, stop), grid in zip(pieces, grids.cpu().numpy(), strict=True):
-                        result[clip][start:stop] = grid.reshape(stop - start, bands, d)
+                grids = self.model(logmel_tensor(batch) if batch.ndim == 2 else batch, layers)
+                yield pieces, [grid.unflatten(1, (-1, bands)) for grid in grids]
+
+    def _encode(self, features: Sequence[Tensor], layers: Sequence[int]) -> tuple[list[Float32], ...]:
+        shape = self.facts.bands, self.facts.dimension
+        results = tuple([np.empty((self._patches(clip), *shape), np.float32) for clip in features] for _ in layers)
+        for pieces, grids in self._run(features, layers):
+            for result, tokens in zip(results, grids, strict=True):
+                for (clip, start, stop), grid in zip(pieces, tokens.cpu().numpy(), strict=True):
+                    result[clip][start:stop] = grid
+        return results
+
+    def _pooled(
+        self, features: Sequence[Tensor], poolings: Sequence[Pooling], layers: Sequence[int]
+    ) -> list[list[Float32]]:
+        """Return the embeddings of clips of one piece each; all batches are under way before the first is fetched."""
+        under_way = []
+        for pieces, (tokens,) in self._run(features, layers):
+            under_way.append(([clip for clip, _, _ in pieces], [pool_together(tokens, p) for p in poolings]))
+        results: list[list[Float32]] = [[] for _ in features]
+        for clips, pooled in under_way:
+            for vectors in pooled:
+                for clip, vector in zip(clips, vectors.cpu().numpy(), strict=True):
+                    results[clip].append(vector)
         return results
 
     def _check_layers(self, layers: Sequence[int | None]) -> tuple[int, ...]:
@@ -176,14 +235,19 @@ def load(
     return BeatsEncoder(model, sha256, source, device, precision, compile)
 
 
-def _batches(patches: Sequence[int], limit: int) -> Iterator[list[tuple[int, int, int]]]:
-    """Yield batches of pieces of equal length, as (clip, first patch, patch after the last).
+def _cut(features: Tensor, start: int, stop: int) -> Tensor:
+    """Return frames start to stop of a log-mel [F, 128], or the samples [T] that they are made of."""
+    return features[start:stop] if features.ndim == 2 else features[HOP * start : HOP * (stop - 1) + FRAME]
+
+
+def _batches(patches: Sequence[int], limit: int) -> Iterator[list[Piece]]:
+    """Yield batches of pieces of equal length.
 
     Args:
         patches: Patches in time of each clip.
         limit: Patches in time a batch.
     """
-    by_length: dict[int, list[tuple[int, int, int]]] = {}
+    by_length: dict[int, list[Piece]] = {}
     for clip, total in enumerate(patches):
         count = -(-total // LONGEST)
         edges = [total * i // count for i in range(count + 1)]

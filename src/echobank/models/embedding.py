@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,23 @@ from numpy.typing import NDArray
 from echobank.errors import AudioError
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Float32
-from echobank.models.joined import JoinedEncoder
 from echobank.models.pooling import Pooling, pool
 from echobank.progress import Progress, silent
 
 _Heard = tuple[int, str, Float32]  # position among the sources, identity, features
 
 _LOOKAHEAD = 4  # batches kept ready for the encoder; bounds memory whatever the number of recordings
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """An encoder with a way of its own from features to embeddings."""
+
+    def embed(
+        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+    ) -> list[list[Float32]]:
+        """Return the embedding float32[H, D] of each clip by each pooling."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ def embed_features(
         poolings: Ways from tokens to an embedding.
         layer: Layer of the encoder, from 1; None is the last.
     """
-    if isinstance(encoder, JoinedEncoder):
+    if isinstance(encoder, Embedder):
         return encoder.embed(features, poolings, layer)
     tokens = (encoder.tokens_from_logmel if features[0].ndim == 2 else encoder.tokens)(features, layer)
     return [[pool(grid, pooling) for pooling in poolings] for grid in tokens]
@@ -93,7 +104,7 @@ def embed(
     pooling: Pooling,
     *,
     layer: int | None = None,
-    batch_size: int = 8,
+    batch_size: int = 0,
     workers: int = 0,
     store: EmbeddingStore | None = None,
     progress: Progress = silent,
@@ -106,7 +117,7 @@ def embed(
         encoder: What makes tokens.
         pooling: Tokens to an embedding.
         layer: Layer of the encoder, from 1; None is the last.
-        batch_size: Clips a batch.
+        batch_size: Clips a batch; 0 takes what suits where the encoder runs.
         workers: Reader threads; 0 takes one a core.
         store: Where embeddings are kept; None keeps nothing.
         progress: Shows how far it is.
@@ -136,7 +147,7 @@ def embed_each(
     stores: Sequence[EmbeddingStore | None],
     *,
     layer: int | None = None,
-    batch_size: int = 8,
+    batch_size: int = 0,
     workers: int = 0,
     progress: Progress = silent,
     label: str = "embed",
@@ -164,6 +175,7 @@ def embed_each(
     found = [len(known) for known in vectors]
     skipped: list[Skipped] = []
     waiting = [i for i in range(len(sources)) if any(i not in known for known in vectors)]
+    batch_size = clips_a_batch(batch_size, encoder)
     reader = _read_ahead([sources[i] for i in waiting], workers, _LOOKAHEAD * batch_size)
 
     def heard() -> Iterator[_Heard]:
@@ -209,6 +221,12 @@ def _embedded(vectors: dict[int, Float32], skipped: Sequence[Skipped], found: in
     kept = np.array(sorted(vectors), dtype=np.int64)
     stacked = np.stack([vectors[i] for i in kept]) if len(kept) else np.zeros((0, 1, 1), np.float32)
     return Embedded(stacked, kept, tuple(skipped), found)
+
+
+def clips_a_batch(batch_size: int, encoder: Encoder) -> int:
+    """Return the number of clips that 0 or a number asks for: 0 is 64 on a GPU and 8 elsewhere."""
+    device = getattr(encoder, "device", None)
+    return batch_size or (64 if device is not None and device.type == "cuda" else 8)
 
 
 def reader_count(workers: int) -> int:

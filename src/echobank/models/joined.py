@@ -86,9 +86,9 @@ class JoinedEncoder:
         return self._parts[0].tokens_from_logmel(logmels)
 
     def embed(
-        self, waveforms: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
     ) -> list[list[Float32]]:
-        """Return the embedding of each clip by each pooling, float32[1, the sum of H D over parts].
+        """Return the embedding of each waveform by each pooling, float32[1, the sum of H D over parts].
 
         Each part is pooled on its own and laid out band after band; `detection.backends.part` takes it out again.
 
@@ -96,7 +96,7 @@ class JoinedEncoder:
             AudioError: A clip that a part cannot use.
             ConfigError: A layer was chosen.
         """
-        grids = [self._tokens(part, waveforms, layer) for part in self._parts]
+        grids = [self._tokens(part, features, layer) for part in self._parts]
         return [
             [np.concatenate([pool(grid, pooling).reshape(1, -1) for grid in clip], axis=1) for pooling in poolings]
             for clip in zip(*grids, strict=True)

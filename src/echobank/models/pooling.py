@@ -6,21 +6,22 @@ Every pooling is a function of a set of tokens: their order in time does not mat
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echobank.errors import ConfigError
 from echobank.models.encoder import Float32
 
-Float64 = NDArray[np.float64]
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Method:
     """A way of pooling: its function, and its parameters with their defaults."""
 
-    function: Callable[..., Float64]
+    function: Callable[..., Any]
     defaults: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -66,67 +67,85 @@ def pool(tokens: Float32, pooling: Pooling) -> Float32:
         float32[H, D], where H is Pf when bands are kept, otherwise 1. Sums are taken in float64.
     """
     sets = tokens.transpose(1, 0, 2) if pooling.bands else tokens.reshape(1, -1, tokens.shape[-1])
-    return POOLINGS[pooling.name].function(sets.astype(np.float64), **pooling.params).astype(np.float32)
+    pooled: Float32 = POOLINGS[pooling.name].function(np, sets.astype(np.float64), **pooling.params).astype(np.float32)
+    return pooled
 
 
-def _mean(x: Float64) -> Float64:
-    return np.asarray(x.mean(axis=1))
+def pool_together(tokens: "Tensor", pooling: Pooling) -> "Tensor":
+    """Pool clips of one length where their tokens are: float32[B, H, D] of float32[B, Pt, Pf, D], numbers as `pool`."""
+    import torch
+
+    clips, _, bands, dimension = tokens.shape
+    sets = tokens.transpose(1, 2) if pooling.bands else tokens
+    sets = sets.reshape(clips * bands if pooling.bands else clips, -1, dimension).double()
+    pooled: Tensor = POOLINGS[pooling.name].function(torch, sets, **pooling.params).float()
+    return pooled.view(clips, -1, dimension)
 
 
-def _max(x: Float64) -> Float64:
-    return np.asarray(x.max(axis=1))
+# The functions below take a library, numpy or torch, and what both of them know: sets of tokens float64[N, T, D].
 
 
-def _gem(x: Float64, p: float) -> Float64:
+def _mean(xp: Any, x: Any) -> Any:
+    return x.mean(1)
+
+
+def _max(xp: Any, x: Any) -> Any:
+    return xp.amax(x, 1)
+
+
+def _gem(xp: Any, x: Any, p: float) -> Any:
     """Generalised mean `(mean_t max(x_t, 0)^p)^(1/p)` (Radenovic, Tolias and Chum, TPAMI 2019)."""
-    return _power_mean(x, np.full(x.shape[:2], 1 / x.shape[1]), p)
+    return _power_mean(xp, x, xp.ones_like(x[..., 0]) / x.shape[1], p)
 
 
-def _rdp(x: Float64, gamma: float) -> Float64:
+def _rdp(xp: Any, x: Any, gamma: float) -> Any:
     """Relative deviation pooling (arXiv 2603.04605): weights proportional to (1 + d_t / max d)^gamma."""
-    return _weighted(x, _deviation_weights(x, gamma))
+    return _weighted(x, _deviation_weights(xp, x, gamma))
 
 
-def _rdp_gem(x: Float64, gamma: float, p: float) -> Float64:
+def _rdp_gem(xp: Any, x: Any, gamma: float, p: float) -> Any:
     """GeM whose mean has the weights of RDP (arXiv 2603.04605)."""
-    return _power_mean(x, _deviation_weights(x, gamma), p)
+    return _power_mean(xp, x, _deviation_weights(xp, x, gamma), p)
 
 
-def _gwrp(x: Float64, r: float) -> Float64:
+def _gwrp(xp: Any, x: Any, r: float) -> Any:
     """Global weighted rank pooling over deviations: weight r^rank, rank 0 the farthest from the mean token.
 
     Tokens at the same deviation share their weights, so that the result does not depend on their order.
     """
-    weights = np.empty(x.shape[:2])
-    for row, deviation in zip(weights, _deviations(x), strict=True):
-        _, place, count = np.unique(-deviation, return_inverse=True, return_counts=True)
-        by_rank = r ** np.arange(len(deviation), dtype=np.float64)
-        row[:] = (np.add.reduceat(by_rank, np.cumsum(count) - count) / count)[place]
-    return _weighted(x, weights / weights.sum(axis=1, keepdims=True))
+    rows = []
+    for deviation in _deviations(xp, x):
+        _, place, count = xp.unique(-deviation, return_inverse=True, return_counts=True)
+        first = xp.zeros_like(deviation[: len(count)]) + xp.cumsum(count, 0) - count
+        # r^first + ... + r^(first + count - 1), a geometric sum; its factor 1 / (1 - r) is the same for all
+        rows.append((r**first * (1 - r**count) / count if r < 1 else xp.ones_like(first))[place])
+    weights = xp.stack(rows)
+    return _weighted(x, weights / weights.sum(1)[:, None])
 
 
-def _deviations(x: Float64) -> Float64:
-    return np.asarray(np.linalg.norm(x - x.mean(axis=1, keepdims=True), axis=2))
+def _deviations(xp: Any, x: Any) -> Any:
+    return xp.sqrt(xp.square(x - x.mean(1)[:, None]).sum(2))
 
 
-def _deviation_weights(x: Float64, gamma: float) -> Float64:
-    deviation = _deviations(x)
-    largest = deviation.max(axis=1, keepdims=True)
-    relative = np.divide(deviation, largest, out=np.zeros_like(deviation), where=largest > 0)
-    relative = (1 + relative) / (1 + relative).max(axis=1, keepdims=True)  # the same proportions, without overflow
-    weights = relative**gamma
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+def _deviation_weights(xp: Any, x: Any, gamma: float) -> Any:
+    relative = 1 + _relative(xp, _deviations(xp, x))
+    weights = (relative / xp.amax(relative, 1)[:, None]) ** gamma  # the same proportions, without overflow
+    return weights / weights.sum(1)[:, None]
 
 
-def _weighted(x: Float64, weights: Float64) -> Float64:
-    return np.asarray(np.matmul(weights[:, None], x)[:, 0])
+def _weighted(x: Any, weights: Any) -> Any:
+    return (weights[:, None] @ x)[:, 0]
 
 
-def _power_mean(x: Float64, weights: Float64, p: float) -> Float64:
-    positive = np.maximum(x, 0)
-    largest = positive.max(axis=1, keepdims=True)  # taken out before the power, which could overflow
-    relative = np.divide(positive, largest, out=np.zeros_like(positive), where=largest > 0)
-    return np.asarray(_weighted(relative**p, weights) ** (1 / p) * largest[:, 0])
+def _power_mean(xp: Any, x: Any, weights: Any, p: float) -> Any:
+    positive = xp.clip(x, 0, None)  # the largest is taken out before the power, which could overflow
+    return _weighted(_relative(xp, positive) ** p, weights) ** (1 / p) * xp.amax(positive, 1)
+
+
+def _relative(xp: Any, x: Any) -> Any:
+    """Return x as a share of its largest along axis 1; 0 where that is 0."""
+    largest = xp.amax(x, 1)[:, None]
+    return x / xp.where(largest > 0, largest, 1.0)
 
 
 def _nearest(name: str, allowed: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from echobank.data.audio import RESAMPLER, Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.embedding import embed_features
+from echobank.models.embedding import clips_a_batch, embed_features
 from echobank.models.embedding_store import store_facts
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
@@ -71,7 +71,7 @@ class Listener:
         hop: Distance between the beginnings of windows, seconds.
         layer: Layer of the encoder, from 1; None is the last.
         channel: Channel that is read, from 0.
-        batch_size: Windows a batch.
+        batch_size: Windows a batch; 0 takes what suits where the encoder runs.
     """
 
     encoder: Encoder
@@ -80,7 +80,7 @@ class Listener:
     hop: float = 5.0
     layer: int | None = None
     channel: int = 0
-    batch_size: int = 8
+    batch_size: int = 0
 
     @property
     def made_by(self) -> dict[str, Any]:
@@ -132,11 +132,12 @@ class Listener:
         facts: list[Window] = []
         parts: list[tuple[Float32, Float32]] = []
         waiting: list[Float32] = []
+        batch = clips_a_batch(self.batch_size, self.encoder)
         for window in self.windows(path):
             if not facts or window.seconds >= self.seconds / 2:  # a stub of an end would be unlike all whole windows
                 facts.append(replace(window, samples=window.samples[:0].copy()))
                 waiting.append(window.samples)
-            if len(waiting) == self.batch_size:
+            if len(waiting) == batch:
                 parts.append(self.embed(waiting))
                 waiting = []
         if waiting:
