@@ -17,9 +17,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, bias: Tensor) -> Tenso
         gate: Gate of the bias, float32[B, H, P, 1].
         bias: Position bias, float32[H, P, P].
     """
-    mask = gate * bias
-    if q.is_cuda or q.requires_grad:
-        mask = mask.to(q.dtype)
+    if q.is_cuda and not q.requires_grad:
+        room = torch.empty(*gate.shape[:3], bias.shape[-1], dtype=q.dtype, device=q.device)
+        mask = torch.mul(gate, bias, out=room)  # rounded as it is written: the map in float32 would double the traffic
+    else:
+        mask = (gate * bias).to(q.dtype) if q.requires_grad else gate * bias
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
