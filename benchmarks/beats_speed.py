@@ -92,13 +92,13 @@ def compare(names: list[str], args: argparse.Namespace) -> None:
 def variant(name: str, args: argparse.Namespace) -> Embed:
     """Return a function from waveforms of one length to mean tokens [B, D]."""
     if name == "official":
-        return official(args.official, args.weights)
+        return official(args.official, args.weights, args.device)
     precision, compiled = OURS[name]
     encoder: BeatsEncoder = load(None, args.weights, args.device, precision, compiled)
     return lambda waveforms: np.stack([clip[0][0] for clip in encoder.embed(waveforms, [Pooling()])])
 
 
-def official(folder: Path, weights: Path) -> Embed:
+def official(folder: Path, weights: Path, device: str) -> Embed:
     """Return the same of the official code."""
     if importlib.util.find_spec("torchaudio") is None:
         print("torchaudio is not installed: our log-mel stands in for the official front end", file=sys.stderr)
@@ -108,11 +108,12 @@ def official(folder: Path, weights: Path) -> Embed:
     content = torch.load(weights, map_location="cpu", weights_only=True)
     model = module.BEATs(module.BEATsConfig(content["cfg"]))
     model.load_state_dict(content["model"])
-    model.eval()
+    model.eval().to(device)
 
     def embed(waveforms: list[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
-            return model.extract_features(torch.from_numpy(np.stack(waveforms)))[0].mean(dim=1).numpy()
+            samples = torch.from_numpy(np.stack(waveforms)).to(device)
+            return model.extract_features(samples)[0].mean(dim=1).cpu().numpy()
 
     return embed
 
