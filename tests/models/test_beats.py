@@ -9,7 +9,8 @@ from echobank.errors import AudioError, ConfigError, WeightsError
 from echobank.models.beats import buckets, build, unpack
 from echobank.models.beats_encoder import LONGEST, BeatsEncoder
 from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes, read_checkpoint
-from echobank.models.pooling import Pooling, pool
+from echobank.models.logmel import logmel_tensor
+from echobank.models.pooling import Pooling, pool, pool_together
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
 
 pytestmark = needs_reference
@@ -215,6 +216,27 @@ def test_samples_are_cut_into_the_pieces_that_frames_are(tiny):
     wave = np.random.default_rng(0).standard_normal(16000 * 40).astype(np.float32) * 0.1
     by_samples = tiny._encode([torch.from_numpy(wave)], (3,))[0][0]
     np.testing.assert_allclose(by_samples, tiny.tokens([wave])[0], rtol=0, atol=1e-5)
+
+
+class Pretended(torch.Tensor):
+    """A tensor that says that it is on a GPU, to take the branches that are for one."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
+def test_the_way_through_a_gpu_gives_the_same_tokens(precision, bound, tiny):
+    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
+    model = build(checkpoint.config, checkpoint.state).prepare(precision)
+    waves = [arrays("waves")["noise_1s"], arrays("waves")["motor_10s"][:16000]]
+    with torch.inference_mode():
+        logmels = logmel_tensor(torch.from_numpy(np.stack(waves)).as_subclass(Pretended))
+        (tokens,) = model(logmels)
+        pooled = pool_together(tokens.unflatten(1, (-1, 8)), Pooling())
+    assert tokens.is_cuda and pooled.is_cuda and not model.packed
+    for found, vector, grid in zip(tokens, pooled, tiny.tokens(waves), strict=True):
+        np.testing.assert_allclose(found.numpy().reshape(grid.shape), grid, rtol=0, atol=bound)
+        np.testing.assert_allclose(vector.numpy(), pool(grid, Pooling()), rtol=0, atol=bound)
 
 
 @pytest.mark.gpu
