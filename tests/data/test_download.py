@@ -1,29 +1,16 @@
 import hashlib
-import io
 import json
-import stat
 import threading
-import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from echobank.cli import main
 from echobank.data import download as module
-from echobank.data.archive import unpack
 from echobank.data.dcase import scan
 from echobank.data.download import RECORDS, download
 from echobank.errors import DownloadError, InputError
-
-CLIP = "train/section_00_source_train_normal_0000.wav"
-
-
-def archive(*names, content=b"RIFF" + bytes(range(256)) * 40):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
-        for name in names:
-            opened.writestr(name, content)
-    return buffer.getvalue()
+from tests.data.archives import CLIP, archive
 
 
 class Zenodo(ThreadingHTTPServer):
@@ -283,57 +270,6 @@ def test_a_full_disk_is_told_before_anything_is_fetched(fan, tmp_path, monkeypat
     with pytest.raises(DownloadError, match=r"not enough room.*GB free"):
         download(2025, "dev", tmp_path, api=fan.api)
     assert not requested(fan, "dev_fan.zip")
-
-
-def odd_entry(kind):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
-        opened.writestr(f"fan/{CLIP}", b"good")
-        names = {
-            "up": "fan/../../evil.wav",
-            "absolute": "/tmp/evil.wav",
-            "drive": "C:evil.wav",
-            "backslash": "..\\e.wav",
-        }
-        if kind in names:
-            opened.writestr(names[kind], b"evil")
-        elif kind == "symlink":
-            link = zipfile.ZipInfo("fan/train/link.wav")
-            link.external_attr = (stat.S_IFLNK | 0o777) << 16
-            opened.writestr(link, "/etc/passwd")
-        else:
-            opened.writestr("fan/train/bomb.wav", bytes(5_000_000))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize("kind", ["up", "absolute", "drive", "backslash", "symlink", "bomb"])
-def test_an_archive_that_means_harm_writes_nothing(tmp_path, kind):
-    path = tmp_path / "a" / "dev_fan.zip"
-    path.parent.mkdir()
-    path.write_bytes(odd_entry(kind))
-    with pytest.raises(DownloadError, match="not unpacked"):
-        unpack(path, tmp_path / "a" / "fan")
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
-
-
-@pytest.mark.parametrize("damage", ["text", "half", "flipped"])
-def test_a_damaged_archive_is_an_error(tmp_path, damage):
-    content = bytearray(archive(f"fan/{CLIP}"))
-    if damage == "flipped":
-        content[200] ^= 255
-    path = tmp_path / "dev_fan.zip"
-    path.write_bytes({"text": b"<html>", "half": content[: len(content) // 2]}.get(damage, content))
-    with pytest.raises(DownloadError, match=r"dev_fan\.zip: not a whole zip file"):
-        unpack(path, tmp_path / "fan")
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
-
-
-@pytest.mark.parametrize("above", ["", "fan/", "dev_data/fan/", "dev_data/raw/fan/"])
-def test_folders_above_the_machine_do_not_matter(tmp_path, above):
-    path = tmp_path / "dev_fan.zip"
-    path.write_bytes(archive(f"{above}{CLIP}", f"__MACOSX/{above}._x.wav"))
-    unpack(path, tmp_path / "fan")
-    assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "fan").rglob("*.wav")] == [f"fan/{CLIP}"]
 
 
 def test_the_command_says_where_it_wrote(fan, tmp_path, monkeypatch, capsys):

@@ -1,10 +1,7 @@
-"""Sinks against real counterparts: an HTTP server that fails, stalls and recovers, and Debian's Mosquitto."""
+"""Sinks against an HTTP server that fails, stalls and recovers, and against a full disk."""
 
 import json
 import random
-import shutil
-import socket
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,10 +12,8 @@ from echobank.errors import ConfigError, OutputError
 from echobank.monitoring.delivery import Delivery, RemoteDelivery, make_delivery
 from echobank.monitoring.journal import Journal
 from echobank.monitoring.sinks import CsvSink, MqttSink, SinkError, WebhookSink
+from tests.monitoring.deliveries import Clock, drain, outbox, until
 from tests.monitoring.sounds import full_disk
-
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-HEADER = {"machine": "m"}
 
 
 class Receiver:
@@ -58,38 +53,6 @@ def receiver():
     yield it
     it.server.shutdown()
     it.server.server_close()
-
-
-def outbox(folder, count, kind="open"):
-    path = folder / "journal.jsonl"
-    with Journal(path) as journal:
-        journal.append(HEADER)
-        for i in range(count):
-            journal.append({"file": f"{i}", "messages": [{"id": f"id-{i}", "kind": kind, "n": i}]})
-    return path
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def drain(make_sink, folder, journal, rounds=400):
-    """Deliver with a new sink and cursor file every few rounds, as a watch that is restarted does."""
-    clock = Clock()
-    delivery = Delivery(make_sink(), folder, clock)
-    for turn in range(rounds):
-        delivery.pump(journal, "g")
-        clock.now += 120
-        if delivery.done:
-            break
-        if turn % 3 == 2:
-            delivery.close()
-            delivery = Delivery(make_sink(), folder, clock)
-    delivery.close()
-    return delivery
 
 
 def test_a_webhook_that_fails_stalls_cuts_and_recovers_gets_everything_once_and_in_order(receiver, tmp_path):
@@ -234,114 +197,3 @@ def test_a_table_that_somebody_edited_is_not_cut(tmp_path):
     edited = sink.path.read_bytes()
     sink.rewind(mark)
     assert sink.path.read_bytes() == edited
-
-
-class Broker:
-    """Mosquitto on a free port, with what it keeps on disk."""
-
-    def __init__(self, folder):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        folder.mkdir()
-        folder.chmod(0o777)
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nuser root\nmax_queued_messages 0\n"
-        )
-        self.start()
-
-    def start(self):
-        self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise TimeoutError("mosquitto does not start")
-
-    def stop(self):
-        self._process.terminate()
-        self._process.wait(10)
-
-
-class Listener:
-    """A subscriber with a lasting session: every delivery it got, by topic."""
-
-    def __init__(self, port):
-        import paho.mqtt.client as mqtt
-
-        self.got = []
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False)
-        self.client.on_connect = lambda client, *_: client.subscribe("plant/#", qos=1)
-        self.client.on_message = lambda _client, _data, m: self.got.append((m.topic, json.loads(m.payload)))
-        self.client.reconnect_delay_set(0.05, 0.1)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        time.sleep(0.2)
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-def until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert condition()
-
-
-@pytest.fixture
-def broker(tmp_path):
-    if not MOSQUITTO:
-        pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
-    it = Broker(tmp_path / "broker")
-    yield it
-    it.stop()
-
-
-def test_mqtt_gets_everything_through_a_broker_that_goes_and_comes(broker, tmp_path):
-    journal, clock = outbox(tmp_path, 60), Clock()
-    listener = Listener(broker.port)
-    make = lambda: MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump", timeout=1.0)  # noqa: E731
-    delivery = Delivery(make(), tmp_path, clock)
-    delivery.pump(journal, "g", limit=20)
-    until(lambda: len(listener.got) >= 19)
-    broker.stop()
-    delivery.pump(journal, "g", limit=5)
-    assert not delivery.done and delivery.trouble
-    broker.start()
-    for _ in range(20):
-        clock.now += 120
-        delivery.pump(journal, "g", limit=20)
-        delivery.close()
-        delivery = Delivery(make(), tmp_path, clock)
-    delivery.pump(journal, "g")
-    assert delivery.done
-    until(lambda: len({m["id"] for _, m in listener.got if m["kind"] == "open"}) == 60)
-    assert {topic for topic, m in listener.got if m["kind"] == "open"} == {"plant/pump/open"}
-    delivery.close()
-    listener.close()
-
-
-def test_mqtt_keeps_the_last_heartbeat_and_tells_when_the_watch_is_gone(broker):
-    sink = MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump")
-    sink.send([{"id": "1", "kind": "heartbeat", "files": 3}])
-    listener = Listener(broker.port)
-    until(lambda: any(m.get("files") == 3 for _, m in listener.got))
-    sink._client.socket().shutdown(socket.SHUT_RDWR)  # as if the machine lost its power
-    sink._client.loop_stop()
-    until(lambda: any(m["kind"] == "gone" for _, m in listener.got))
-    listener.close()
-
-
-def test_a_watch_that_is_stopped_says_goodbye(broker):
-    sink = MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump")
-    sink.send([{"id": "1", "kind": "heartbeat", "files": 3}])
-    sink.close()
-    listener = Listener(broker.port)
-    until(lambda: listener.got)
-    assert listener.got == [("plant/pump/heartbeat", {"kind": "gone", "machine": "pump"})]
-    listener.close()
