@@ -3,7 +3,10 @@ import shutil
 import pytest
 
 from echobank.cli import main
+from echobank.monitoring.machine import open_machine
+from echobank.monitoring.watch import Watch
 from tests.monitoring.sounds import healthy_folder, hum, with_tone, write
+from tests.monitoring.watching import SETTINGS, Clock, Receiver
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,3 +36,22 @@ def bank(fitted, tmp_path):
     """Return a copy of the bank that a test may change."""
     shutil.copytree(fitted / "banks" / "pump", tmp_path / "banks" / "pump")
     return tmp_path / "banks" / "pump"
+
+
+@pytest.fixture
+def place(fitted, tmp_path):
+    """Return a function that starts a watch, its clock, its receiver and its folder."""
+    clock, receiver, folder = Clock(), Receiver(), tmp_path / "landing"
+    folder.mkdir()
+    machine = open_machine(fitted / "banks" / "pump")
+    watches = []
+
+    def start(*more, settings=SETTINGS, bank=fitted / "banks" / "pump"):
+        for old in watches:
+            old.close()
+        watches[:] = [Watch(machine, bank, folder, tmp_path / "state", [receiver, *more], settings, clock)]
+        return watches[0]
+
+    yield start, clock, receiver, folder
+    for old in watches:
+        old.close()
