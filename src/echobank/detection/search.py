@@ -132,7 +132,9 @@ class _Band:
         placed -= self._origin
         self._squares = torch.linalg.vector_norm(placed, dim=1).square_()
         self._reach = float(self._squares.max().sqrt())
-        self._moved = torch.cat([-2 * placed, self._squares[:, None]], dim=1).float()
+        self._moved = torch.empty(len(placed), placed.shape[1] + 1)
+        self._moved[:, :-1].copy_(placed).mul_(-2)
+        self._moved[:, -1] = self._squares
         self._exact = placed if placed.nbytes <= _KEPT else None
 
     def nearest(self, queries: Float32, k: int, own: Int64 | None, groups: Int64 | None) -> tuple[Float64, Int64]:
