@@ -19,6 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from echobank.models.logmel import logmel
 from echobank.models.registry import load_encoder
 
 SECONDS = 10
@@ -40,19 +41,18 @@ def main() -> None:
         if importlib.util.find_spec("openvino"):
             ways |= {f"OpenVINO {hint} {file.stem}": by_openvino(file, hint) for hint in ("f32", "bf16")}
     samples = 0.1 * np.random.default_rng(0).standard_normal(SECONDS * 16000)
-    logmel = load_encoder(args.weights).logmel(samples.astype(np.float32))
-    compare(ways, logmel, args.rounds)
+    compare(ways, logmel(samples.astype(np.float32)), args.rounds)
 
 
-def compare(ways: dict[str, Run], logmel: Float32, rounds: int) -> None:
+def compare(ways: dict[str, Run], features: Float32, rounds: int) -> None:
     """Print clips a second and 1 - cos of the mean token to the first way."""
-    means = {name: run(logmel).reshape(-1, 768).mean(axis=0, dtype=np.float64) for name, run in ways.items()}
+    means = {name: mean_token(run(features)) for name, run in ways.items()}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, run in ways.items():
             time.sleep(0.2)  # until the threads of the way before have come to rest
             start = time.perf_counter()
-            run(logmel)
+            run(features)
             spent[name].append(time.perf_counter() - start)
     first = next(iter(means.values()))
     print(f"{torch.get_num_threads()} threads")
@@ -61,10 +61,15 @@ def compare(ways: dict[str, Run], logmel: Float32, rounds: int) -> None:
         print(f"{name:40}{1 / statistics.median(times):6.2f} clips/s   1 - cos {1 - cosine:8.1e}", flush=True)
 
 
+def mean_token(tokens: Float32) -> NDArray[np.float64]:
+    """Return the mean of all tokens of a clip, float64[D]."""
+    return tokens.reshape(-1, tokens.shape[-1]).mean(axis=0, dtype=np.float64)
+
+
 def ours(weights: str, precision: str) -> Run:
     """Return the encoder, log-mel to tokens."""
     encoder = load_encoder(weights, precision=precision, device="cpu")
-    return lambda logmel: encoder.tokens_from_logmel([logmel])[0]
+    return lambda features: encoder.tokens_from_logmel([features])[0]
 
 
 def by_onnxruntime(file: Path) -> Run:
@@ -73,7 +78,7 @@ def by_onnxruntime(file: Path) -> Run:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda logmel: np.asarray(session.run(None, {name: logmel[None]})[0])
+    return lambda features: np.asarray(session.run(None, {name: features[None]})[0])
 
 
 def by_openvino(file: Path, hint: str) -> Run:
@@ -82,7 +87,7 @@ def by_openvino(file: Path, hint: str) -> Run:
 
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     model = openvino.Core().compile_model(file, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"})
-    return lambda logmel: np.asarray(model(logmel[None])[0])
+    return lambda features: np.asarray(model(features[None])[0])
 
 
 if __name__ == "__main__":

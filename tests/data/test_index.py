@@ -115,7 +115,7 @@ def test_a_damaged_logmel_counts_as_absent(tmp_path, damage):
             "pickle": np.array([{}], dtype=object),
             "nan": np.full((98, 128), np.nan, np.float32),
         }[damage]
-        np.save(path, bad, allow_pickle=True)
+        np.save(path, bad)
     assert cache.get("ab12", 0) is None
     if damage != "nan":
         assert not cache.has("ab12", 0)

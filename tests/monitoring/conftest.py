@@ -5,8 +5,9 @@ import pytest
 from echobank.cli import main
 from echobank.monitoring.machine import open_machine
 from echobank.monitoring.watch import Watch
+from tests.monitoring.deliveries import Clock
 from tests.monitoring.sounds import healthy_folder, hum, with_tone, write
-from tests.monitoring.watching import SETTINGS, Clock, Receiver
+from tests.monitoring.watching import SETTINGS, Receiver
 
 
 @pytest.fixture(scope="session", autouse=True)

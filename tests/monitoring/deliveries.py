@@ -18,7 +18,9 @@ def outbox(folder, count, kind="open"):
 
 
 class Clock:
-    now = 0.0
+    """A clock that the test moves."""
+
+    now = 100.0
 
     def __call__(self):
         return self.now

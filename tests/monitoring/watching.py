@@ -6,16 +6,6 @@ from echobank.monitoring.watch import WatchSettings
 SETTINGS = WatchSettings(k=2, n=3, settle=5.0, heartbeat=0)
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 class Receiver:
     """A sink that remembers what it took, and can be out of order."""
 

@@ -40,7 +40,7 @@ def unpack(archive: Path, folder: Path, progress: Progress = silent) -> None:
                     opened.open(member) as source,
                 ):
                     shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise DownloadError(f"not a whole zip file ({error})", where=archive, hint="download it again") from error
 
 

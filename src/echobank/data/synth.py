@@ -7,7 +7,6 @@ seed gives the same bytes whatever the number of workers, and a run that was int
 import dataclasses
 import io
 import json
-import os
 import signal
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from echobank.cores import core_count
 from echobank.data.machines import MACHINES, Condition, Machine, background, find_machine, record, render
 from echobank.data.synthesis.signals import RATE, Fault
 from echobank.errors import InputError
@@ -149,7 +149,7 @@ def synthesise(
         clips += planned
     missing = [clip for clip in clips if not (raw / clip.machine / clip.file).exists()]
     work = partial(_write, raw=raw, seconds=settings.seconds, seed=settings.seed)
-    with _mapped(work, missing, workers or _cores()) as done:
+    with _mapped(work, missing, workers or core_count()) as done:
         for _ in progress(done, total=len(missing), label="synth"):
             pass
     return Synthesised(root, len(missing), len(clips) - len(missing))
@@ -190,10 +190,6 @@ def _mapped(work: "partial[None]", clips: Sequence[PlannedClip], workers: int) -
 
 def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(settings: Settings, workers: int) -> None:

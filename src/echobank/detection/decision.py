@@ -191,31 +191,30 @@ def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     The interval is that of the rate given how many of the scores exceed the threshold, Beta(m + 1, n + 1 - m).
     """
     scores, n = healthy.scores, len(healthy.scores)
-    fixed: dict[str, float] = {}
-    above = int((scores > _gamma_percentile(scores, 0.9)).sum())
+    usual, value = _gamma_percentiles(scores, (0.9, 1 - rate))
+    above = int((scores > usual).sum())
     if (above > n / 2 or (above == 0 and 0.1 * n >= _EXPECTED)) and scores.min() > 0 and np.ptp(scores) > 0:
-        fixed = {"floc": 0.0}
-    value = _gamma_percentile(scores, 1 - rate, **fixed)
+        (value,) = _gamma_percentiles(scores, (1 - rate,), floc=0.0)
     above = int((scores > value).sum())
     low, high = stats.beta.ppf((0.05, 0.95), above + 1, n + 1 - above)
     return (Threshold(value, "gamma", rate, n, float(low), float(high), states=healthy.state_count),)
 
 
-def _gamma_percentile(scores: Float64, share: float, **fixed: float) -> float:
-    """Return what a share of the fitted distribution lies below; the score itself where all are equal.
+def _gamma_percentiles(scores: Float64, shares: Sequence[float], **fixed: float) -> list[float]:
+    """Return what each share of the fitted distribution lies below; the score itself where all are equal.
 
     Raises:
         InputError: No distribution fits.
     """
     if np.ptp(scores) == 0:
-        return float(scores[0])
+        return [float(scores[0])] * len(shares)
     try:
-        value = float(stats.gamma.ppf(share, *stats.gamma.fit(scores, **fixed)))
+        values: Float64 = stats.gamma.ppf(shares, *stats.gamma.fit(scores, **fixed))
     except (stats.FitError, ValueError, RuntimeError) as error:
         raise _no_fit(len(scores)) from error
-    if not np.isfinite(value):
+    if not np.isfinite(values).all():
         raise _no_fit(len(scores))
-    return value
+    return [float(value) for value in values]
 
 
 def _no_fit(n: int) -> InputError:

@@ -213,11 +213,10 @@ class _Band:
             asked = pairs.div(tile.shape[1], rounding_mode="floor")
             parts.append((asked, pairs - asked * tile.shape[1] + start, tile.view(-1)[pairs]))
         asked, found, values = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        keep = values <= limit[asked]
-        asked, found = asked[keep], found[keep]
-        if len(parts) > 1:
-            asked, order = asked.sort(stable=True)
-            found = found[order]
+        if len(parts) > 1:  # earlier tiles had wider limits, and their pairs come first
+            keep = values <= limit[asked]
+            asked, order = asked[keep].sort(stable=True)
+            found = found[keep][order]
         return asked, found
 
     def _squared(self, moved: Tensor, sizes: Tensor, scale: Tensor, asked: Tensor, found: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class Beats(nn.Module):
         x = self.embed(logmel)
         bias = self.position_bias(x.shape[1])
         found = {0: x}
-        clips = list(x.unbind())
+        clips = list(x.unbind()) if self.packed else []
         for index, layer in enumerate(self.layers[: max(wanted)], start=1):
             assert isinstance(layer, Layer)
             if self.packed:

@@ -118,7 +118,7 @@ class BeatsEncoder:
     ) -> list[list[Float32]]:
         """Return the embedding float32[H, D] of each clip by each pooling, from waveforms or log-mel.
 
-        On a GPU tokens are pooled where they are, so that a clip comes back as some kilobytes, not as megabytes.
+        Tokens are pooled where they are: from a GPU a clip comes back as some kilobytes, not as megabytes.
 
         Raises:
             AudioError: As `tokens` and `tokens_from_logmel`.
@@ -126,7 +126,7 @@ class BeatsEncoder:
         """
         wanted = self._check_layers((layer,))
         heard = self._checked(features) if features[0].ndim == 2 else self._heard(features)
-        if self.device.type == "cpu" or max(map(self._patches, heard)) > LONGEST:
+        if max(map(self._patches, heard)) > LONGEST:  # the pieces of a clip are pooled as one
             return [[pool(grid, pooling) for pooling in poolings] for grid in self._encode(heard, wanted)[0]]
         return self._pooled(heard, poolings, wanted)
 

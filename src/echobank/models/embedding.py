@@ -4,7 +4,6 @@ Reader threads hash, decode and compute log-mel; the encoder takes batches of eq
 each embedding by content and by everything that made it, so a second run embeds nothing.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from echobank.cores import core_count
 from echobank.errors import AudioError
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Float32
@@ -231,7 +231,7 @@ def clips_a_batch(batch_size: int, encoder: Encoder) -> int:
 
 def reader_count(workers: int) -> int:
     """Return the number of reader threads that 0 ("one a core") or a number asks for."""
-    return workers or max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return workers or core_count()
 
 
 def _read_ahead(sources: Sequence[Source], workers: int, depth: int) -> Iterator[tuple[str, Float32] | AudioError]:

@@ -9,7 +9,7 @@ class PositionConvolution(nn.Conv1d):
     """A grouped convolution over 128 tokens.
 
     `transform` makes it a product of spectra, block by block (overlap-save; Oppenheim and Schafer, Discrete-Time Signal
-    Processing, section 8.7): a tenth of the arithmetic, in float32 whatever the precision of the rest.
+    Processing, section 8.7): a twentieth of the arithmetic, in float32 whatever the precision of the rest.
     """
 
     spectrum: Tensor | None

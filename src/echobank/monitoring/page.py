@@ -25,6 +25,8 @@ _CASES = 5
 _FULL_SCALE_DB = 20 * np.log10(32768.0)  # log-mel power is at int16 scale
 _EXCERPT_SECONDS = 12.0
 
+_Window = tuple[str, float]  # recording, and where the window begins
+
 
 class Digest:
     """What a page needs of any number of verdicts: two numbers a window, and the oddest recordings.
@@ -103,10 +105,10 @@ def make_page(machine: Machine, digest: Digest, asked: Explanation | None = None
     worst = digest.worst()
     odd = [verdict for verdict in worst if verdict.decision]
     short = _short_names([verdict.file for verdict in worst])
-    explained, gone = _explained(machine, odd[:_CASES] or worst[:1])
-    if asked:
-        others = {verdict: it for verdict, it in explained.items() if _window(verdict) != _window(asked.verdict)}
-        explained = {asked.verdict: asked, **others}
+    first = {_window(asked.verdict): asked} if asked else {}
+    others, gone = _explained(machine, [it for it in odd[:_CASES] or worst[:1] if _window(it) not in first])
+    explained = {**first, **others}
+    shown = list(explained)
     return MachinePage(
         title=f"What {machine.name} sounds like",
         made=f"Made on {datetime.now().astimezone():%Y-%m-%d at %H:%M %Z} by echobank {__version__}.",
@@ -116,7 +118,7 @@ def make_page(machine: Machine, digest: Digest, asked: Explanation | None = None
         starts=np.array(digest.starts),
         files=np.array(digest.files),
         threshold=machine.threshold,
-        ranking=tuple(_line(verdict, [_window(shown) for shown in explained], short) for verdict in worst),
+        ranking=tuple(_line(verdict, shown, short) for verdict in worst),
         recordings=digest.count,
         cases=tuple(_case(it, short) for it in explained.values()),
         problems=(*digest.problems, *gone),
@@ -154,13 +156,13 @@ def _conclusion(machine: Machine, digest: Digest, worst: Sequence[Verdict]) -> t
     )
 
 
-def _explained(machine: Machine, shown: Sequence[Verdict]) -> tuple[dict[Verdict, Explanation], tuple[str, ...]]:
+def _explained(machine: Machine, shown: Sequence[Verdict]) -> tuple[dict[_Window, Explanation], tuple[str, ...]]:
     """Return explanations, and why some recordings have none: they went or changed after they were scored."""
-    explained: dict[Verdict, Explanation] = {}
+    explained: dict[_Window, Explanation] = {}
     gone = []
     for verdict in shown:
         try:
-            explained[verdict] = explain(machine, verdict.file, verdict.start)
+            explained[_window(verdict)] = explain(machine, verdict.file, verdict.start)
         except (AudioError, InputError) as error:
             gone.append(str(error))
     return explained, tuple(gone)
@@ -181,11 +183,11 @@ def _place(verdict: Verdict) -> str:
     return f"from {clock(verdict.start or 0.0)}"
 
 
-def _window(verdict: Verdict) -> tuple[str, float]:
+def _window(verdict: Verdict) -> _Window:
     return str(Path(verdict.file)), verdict.start or 0.0
 
 
-def _line(verdict: Verdict, shown: Sequence[tuple[str, float]], short: Mapping[str, str]) -> Line:
+def _line(verdict: Verdict, shown: Sequence[_Window], short: Mapping[str, str]) -> Line:
     words = "anomalous" if verdict.decision else "as usual"
     if verdict.flags:
         words += f" ({verdict.flags.replace('+', ', ').replace('_', ' ')})"

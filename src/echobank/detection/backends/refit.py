@@ -1,7 +1,6 @@
 """Leave-one-out by fitting again, for back-ends that have no shorter way."""
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from echobank.cores import core_count
 from echobank.detection.backends.base import Float64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError
@@ -58,7 +58,10 @@ def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
 
     Warnings that a thread silences are silenced for all, so the filters are put back in the end.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = partial(threadpool_limits, limits=1, user_api="openmp")  # counts for the thread that asks
-    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(cores, initializer=limit) as workers:
+    with (
+        warnings.catch_warnings(),
+        threadpool_limits(1),
+        ThreadPoolExecutor(core_count(), initializer=limit) as workers,
+    ):
         yield workers
