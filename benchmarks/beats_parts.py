@@ -19,11 +19,11 @@ import torch
 from beats_speed import clips, random_weights
 from torch.profiler import profile
 
-from echobank.models.attention import Solo, attend
-from echobank.models.beats_encoder import load
-from echobank.models.checkpoint import BeatsConfig
+from echobank.models.beats.attention import Solo, attend
+from echobank.models.beats.beats_encoder import load
+from echobank.models.beats.checkpoint import BeatsConfig
+from echobank.models.beats.position import PositionConvolution
 from echobank.models.logmel import logmel_tensor
-from echobank.models.position import PositionConvolution
 
 TOKENS = 496
 BATCH = 8

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from echobank.models.allocator import keep_memory
-from echobank.models.beats_encoder import BeatsEncoder, load
-from echobank.models.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.allocator import keep_memory
+from echobank.models.beats.beats_encoder import BeatsEncoder, load
+from echobank.models.beats.checkpoint import BeatsConfig, expected_shapes
 from echobank.models.logmel import logmel_tensor
 from echobank.models.pooling import Pooling
 

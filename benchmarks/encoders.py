@@ -79,7 +79,7 @@ def parameters(name: str) -> int:
     if name == "logmel_stats":
         return 0
     if name == "soundnet":
-        from echobank.models.soundnet import SHAPES
+        from echobank.models.encoders.soundnet import SHAPES
 
         return sum((shape.kernel * shape.channels_in + 1) * shape.channels_out for shape in SHAPES)
     if name.startswith("onnx:"):

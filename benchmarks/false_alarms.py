@@ -32,7 +32,7 @@ from echobank.data.audio import read_clip, read_windows
 from echobank.data.dcase import Recording, scan
 from echobank.detection.bank import Bank, Row
 from echobank.detection.decision import METHODS, Threshold, calibrate, decide
-from echobank.detection.detector import ScoringSettings
+from echobank.detection.fitted import ScoringSettings
 from echobank.detection.states import state_scores, states_of
 from echobank.errors import InputError
 from echobank.models.encoder import Encoder

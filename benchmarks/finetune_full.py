@@ -25,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 
 from echobank.data.audio import read_clip
 from echobank.data.dcase import scan
-from echobank.models.adapter import load_adapter, save_adapter, write_merged
-from echobank.models.checkpoint import BeatsConfig, read_checkpoint
+from echobank.models.beats.adapter import load_adapter, save_adapter, write_merged
+from echobank.models.beats.checkpoint import BeatsConfig, read_checkpoint
 from echobank.models.registry import load_encoder
 from echobank.storage import write_json
 from echobank.training.lora import LoraEncoder

@@ -23,7 +23,7 @@ from echobank.pipeline.infer import infer
 from echobank.pipeline.run import Run
 from echobank.pipeline.train import train
 from echobank.storage import write_json
-from echobank.training.finetune import Finetuned
+from echobank.training.fine_tuning import Finetuned
 
 POOLINGS = {"mean": {}, "gem": {"p": 3}}
 BACKENDS = {"knn": {}, "ldn": {"K": 16}}

@@ -27,7 +27,9 @@ import soundfile
 
 from echobank.cli import main, options
 from echobank.detection.bank import Bank, load_bank
-from echobank.monitoring import archive, detector, page, sinks, watch
+from echobank.machines import archive, detector, page
+from echobank.watch import engine as watch
+from echobank.watch import sinks
 
 RATE = 16_000
 IMPORTED = (options, detector, page, sinks, watch)  # before the first fork, so that kills hit work and not imports

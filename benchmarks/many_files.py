@@ -15,7 +15,7 @@ import soundfile
 
 from echobank import Detector
 from echobank.data.audio import read_clip
-from echobank.monitoring.score import score_to_table
+from echobank.machines.score import score_to_table
 
 RATE = 16_000
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from echobank.config import load_config
 from echobank.detection.bank import Row, build_bank
+from echobank.evaluation.comparison import StudySet, compare, score_set
 from echobank.evaluation.grid import parse_grid
-from echobank.evaluation.study import StudySet, compare, score_set
 from echobank.evaluation.study_table import study_csv, study_markdown
 
 POOLINGS = ("mean", "max", "gem", "rdp", "rdp_gem")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from echobank.version import __version__
 
 if TYPE_CHECKING:
+    from echobank.machines.detector import Detector
     from echobank.models.registry import load_encoder
-    from echobank.monitoring.detector import Detector
 
 __all__ = ["Detector", "__version__", "load_encoder"]
 
 _HOMES = {
-    "Detector": "echobank.monitoring.detector",
+    "Detector": "echobank.machines.detector",
     "load_encoder": "echobank.models.registry",
 }
 

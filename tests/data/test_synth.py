@@ -11,11 +11,11 @@ import soundfile
 
 from echobank.cli import main
 from echobank.data.dcase import scan
-from echobank.data.machines import MACHINES, background, find_machine, record, render
-from echobank.data.synth import NOTICE, SCALES, Settings, plan_clips, synthesise
+from echobank.data.synthesis.acoustics import NOISES, factory_noise
+from echobank.data.synthesis.machine_types import MACHINES, background, find_machine, record, render
 from echobank.data.synthesis.rotating import bearing, fan
 from echobank.data.synthesis.signals import RATE, Fault, crossings, noise, shaft
-from echobank.data.synthesis.surroundings import NOISES, factory_noise
+from echobank.data.synthesis.synthetic_set import NOTICE, SCALES, Settings, plan_clips, synthesise
 from echobank.errors import InputError
 
 TINY = Settings(source=3, target=2, test=2, supplemental=2, seconds=0.5)

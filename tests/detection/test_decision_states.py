@@ -5,7 +5,7 @@ import pytest
 
 from echobank.detection.backends import make_backend
 from echobank.detection.bank import Bank, Row
-from echobank.detection.detector import ScoringSettings, calibration_facts, fit_detector
+from echobank.detection.fitted import ScoringSettings, calibration_facts, fit_detector
 from echobank.detection.states import FOLDS, state_scores, states_of
 from echobank.errors import BankError
 

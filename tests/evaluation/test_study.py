@@ -11,11 +11,11 @@ from echobank.config import load_config
 from echobank.detection.bank import Row, build_bank
 from echobank.errors import ConfigError
 from echobank.evaluation import score_store
+from echobank.evaluation.comparison import RATES, Scored, StudySet, compare, score_set
 from echobank.evaluation.grid import configured, parse_grid
 from echobank.evaluation.intervals import bootstrap_parts, resample
 from echobank.evaluation.metrics import harmonic_means
 from echobank.evaluation.score_store import ScoreStore
-from echobank.evaluation.study import RATES, Scored, StudySet, compare, score_set
 from echobank.evaluation.study_table import study_csv, study_markdown
 
 CONFIG = load_config()

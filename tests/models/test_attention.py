@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from echobank.models.attention import Solo, attend
+from echobank.models.beats.attention import Solo, attend
 
 
 def parts(heads, tokens, dtype, size=16):

@@ -6,9 +6,9 @@ import torch
 
 from echobank import load_encoder
 from echobank.errors import AudioError, ConfigError, WeightsError
-from echobank.models.beats import buckets, build, unpack
-from echobank.models.beats_encoder import LONGEST, BeatsEncoder
-from echobank.models.checkpoint import BeatsConfig, Checkpoint, expected_shapes, read_checkpoint
+from echobank.models.beats.beats_encoder import LONGEST, BeatsEncoder
+from echobank.models.beats.checkpoint import BeatsConfig, Checkpoint, expected_shapes, read_checkpoint
+from echobank.models.beats.model import buckets, build, unpack
 from echobank.models.logmel import logmel_tensor
 from echobank.models.pooling import Pooling, pool, pool_together
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights

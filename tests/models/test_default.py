@@ -9,9 +9,9 @@ from echobank.config import load_config
 from echobank.detection.bank import load_bank
 from echobank.errors import WeightsError
 from echobank.models import default
-from echobank.models.cards import CARDS
 from echobank.models.default import settle_encoder
-from echobank.models.package_index import NoAnswerError
+from echobank.models.weights.cards import CARDS
+from echobank.models.weights.package_index import NoAnswerError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from echobank import load_encoder
 from echobank.cli import main
 from echobank.errors import ConfigError
-from echobank.models.export import compare, export_onnx
+from echobank.models.beats.onnx_export import compare, export_onnx
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference
 
 pytestmark = needs_reference

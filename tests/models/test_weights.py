@@ -9,9 +9,9 @@ import pytest
 
 from echobank.cli import main
 from echobank.errors import WeightsError
-from echobank.models.cards import CARDS, Card
 from echobank.models.registry import find_card, front_end_of, load_encoder
-from echobank.models.weights import cache_folder, fetch
+from echobank.models.weights.cards import CARDS, Card
+from echobank.models.weights.fetch import cache_folder, fetch
 
 CONTENT = bytes(range(256)) * 4096
 CARD = Card("test", "beats", "test.pt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -46,8 +46,8 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr("echobank.models.weights._PAUSE_SECONDS", 0)
-    monkeypatch.setattr("echobank.models.weights._CHUNK", 1 << 10)
+    monkeypatch.setattr("echobank.models.weights.fetch._PAUSE_SECONDS", 0)
+    monkeypatch.setattr("echobank.models.weights.fetch._CHUNK", 1 << 10)
     Server.requests.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as found:
         threading.Thread(target=found.serve_forever, daemon=True).start()

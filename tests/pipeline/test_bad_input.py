@@ -151,7 +151,7 @@ def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(own_project, command):
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background shell ignores it
         "import sys, time, echobank.data.audio as audio, echobank.models.pooling as pooling\n"
         "slow = lambda f: lambda *a, **k: (print('working', flush=True), time.sleep(0.3), f(*a, **k))[2]\n"
-        "import echobank.models.embedding as e, echobank.pipeline.clips as c\n"
+        "import echobank.models.feeding as e, echobank.pipeline.clips as c\n"
         "e.pool = slow(e.pool); c.read_clip = slow(c.read_clip)\n"
         f"from echobank.cli import main; sys.exit(main({argv!r}))"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from echobank.cli import main
 from echobank.detection.bank import load_bank
-from echobank.models.logmel_stats import LogmelStats
+from echobank.models.encoders.logmel_stats import LogmelStats
 from tests.pipeline.conftest import Project
 
 

@@ -7,8 +7,8 @@ from statistics import fmean, harmonic_mean
 import pytest
 
 from echobank.cli import main
-from echobank.models.embedding import Source, embed, embed_each
 from echobank.models.embedding_store import EmbeddingStore
+from echobank.models.feeding import Source, embed, embed_each
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
 from tests.pipeline.conftest import Project

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from echobank.models.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.checkpoint import BeatsConfig, expected_shapes
 from echobank.settings import FinetuneConfig
 
 CFG = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from echobank.detection.bank import Bank, Row
-from echobank.detection.detector import ScoringSettings
+from echobank.detection.fitted import ScoringSettings
 from echobank.errors import BankError, InputError
-from echobank.training.adapt import (
+from echobank.training.adaptation import (
     ADDED,
     DENSITY,
     ENLARGED,

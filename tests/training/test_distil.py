@@ -11,11 +11,11 @@ from numpy.testing import assert_array_equal
 
 from echobank.cli import main
 from echobank.errors import ConfigError, InputError
-from echobank.models.beats import build
-from echobank.models.checkpoint import read_checkpoint
+from echobank.models.beats.checkpoint import read_checkpoint
+from echobank.models.beats.model import build
 from echobank.models.registry import load_encoder
 from echobank.training import student as students
-from echobank.training.distil import DistilSettings, distil
+from echobank.training.distillation import DistilSettings, distil
 from echobank.training.objective import _centred
 from echobank.training.recordings import scan_audio
 from echobank.training.streams import StreamSettings, count_labels, draw_batch

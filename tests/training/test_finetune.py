@@ -13,7 +13,7 @@ from echobank.data.audio import read_clip
 from echobank.detection.bank import load_bank
 from echobank.detection.provenance import require_same_maker
 from echobank.errors import BankError, ConfigError, InputError
-from echobank.models.adapter import load_adapter
+from echobank.models.beats.adapter import load_adapter
 from echobank.pipeline import clips as clips_module
 from echobank.pipeline.finetune import finetune_run, with_adapter
 from echobank.pipeline.run import Run

@@ -8,11 +8,11 @@ import torch
 
 from echobank import load_encoder
 from echobank.errors import WeightsError
-from echobank.models.adapter import Adapter, AdapterCard, load_adapter, merge, save_adapter, write_merged
-from echobank.models.beats import build
-from echobank.models.checkpoint import read_checkpoint
+from echobank.models.beats.adapter import Adapter, AdapterCard, load_adapter, merge, save_adapter, write_merged
+from echobank.models.beats.checkpoint import read_checkpoint
+from echobank.models.beats.model import build
 from echobank.storage import sha256_file
-from echobank.training.finetune import Learner
+from echobank.training.fine_tuning import Learner
 from echobank.training.lora import LoraEncoder
 
 

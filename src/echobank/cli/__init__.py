@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 
 from echobank.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EchobankError
-from echobank.models.allocator import keep_memory
+from echobank.models.beats.allocator import keep_memory
 from echobank.version import __version__
 
 COMMANDS = {

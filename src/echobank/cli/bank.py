@@ -22,8 +22,8 @@ from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
 from echobank.detection.bank import Bank, load_bank
 from echobank.errors import BankError
-from echobank.monitoring import archive
-from echobank.monitoring.tags import find_recordings
+from echobank.machines import archive
+from echobank.machines.tags import find_recordings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Say what a bank holds, what looks wrong, and what it can support."""
-    from echobank.monitoring.health import describe_health, health
+    from echobank.machines.health import describe_health, health
 
     bank = _load(args.bank)
     if args.json:
@@ -85,9 +85,9 @@ def info(args: argparse.Namespace) -> int:
 def add(args: argparse.Namespace) -> int:
     """Take recordings as healthy. Nothing else is embedded again."""
     from echobank.cli.options import report_skipped
-    from echobank.monitoring import curate
-    from echobank.monitoring.fit import gather, roots_of
-    from echobank.monitoring.machine import listener_of
+    from echobank.machines import curate
+    from echobank.machines.fit import gather, roots_of
+    from echobank.machines.machine import listener_of
 
     bank = _load(args.bank)
     machine = str(bank.settings["machine"])
@@ -102,7 +102,7 @@ def add(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Forget recordings, by name, pattern or the start of their hash."""
-    from echobank.monitoring import curate
+    from echobank.machines import curate
 
     before = _load(args.bank)
     after = archive.change(
@@ -114,7 +114,7 @@ def remove(args: argparse.Namespace) -> int:
 
 def merge(args: argparse.Namespace) -> int:
     """Write one bank of several that were made alike."""
-    from echobank.monitoring import curate
+    from echobank.machines import curate
 
     banks = [_load(path) for path in (args.bank, *args.others)]
     sources = [str(Path(path)) for path in (args.bank, *args.others)]
@@ -125,7 +125,7 @@ def merge(args: argparse.Namespace) -> int:
 
 def compact(args: argparse.Namespace) -> int:
     """Keep at most --rows windows, now and after later additions."""
-    from echobank.monitoring import curate
+    from echobank.machines import curate
 
     before = _load(args.bank)
     after = archive.change(args.bank, lambda old: curate.compact(old, args.rows), "compact", limit=args.rows)
@@ -135,7 +135,7 @@ def compact(args: argparse.Namespace) -> int:
 
 def calibrate(args: argparse.Namespace) -> int:
     """Compute the threshold anew, for another false-alarm rate with --far."""
-    from echobank.monitoring import curate
+    from echobank.machines import curate
 
     before = _load(args.bank)
     after = archive.change(args.bank, lambda old: curate.recalibrate(old, args.far), "calibrate", rate=args.far)
@@ -145,7 +145,7 @@ def calibrate(args: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """Say how two banks differ."""
-    from echobank.monitoring import curate
+    from echobank.machines import curate
 
     result = curate.difference(_load(args.bank), _load(args.other))
     for sign, files in (("+", result.added), ("-", result.removed)):
@@ -188,7 +188,7 @@ def _load(path: str) -> Bank:
 
 def _as_plain(bank: Bank, *, rows: bool, log: bool) -> dict[str, Any]:
     """Return what `info` says as plain values."""
-    from echobank.monitoring.health import health
+    from echobank.machines.health import health
 
     facts = {
         "machine": bank.settings["machine"],
@@ -202,8 +202,8 @@ def _as_plain(bank: Bank, *, rows: bool, log: bool) -> dict[str, Any]:
 
 
 def _say(before: Bank, after: Bank) -> None:
-    from echobank.monitoring.health import percent
-    from echobank.monitoring.machine import rate_and_threshold
+    from echobank.machines.health import percent
+    from echobank.machines.machine import rate_and_threshold
 
     if archive.revision_of(before) == archive.revision_of(after):
         print(f"nothing to change: {len(after)} windows as before (revision {archive.revision_of(after)})")

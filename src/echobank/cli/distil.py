@@ -12,7 +12,7 @@ from pathlib import Path
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_OK, EXIT_SKIPPED, ConfigError
 from echobank.models.device import pick_device
-from echobank.training.distil import Distilled, DistilSettings, distil
+from echobank.training.distillation import Distilled, DistilSettings, distil
 from echobank.training.objective import Weights
 from echobank.training.recordings import scan_audio
 from echobank.training.streams import StreamSettings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from echobank.cli.own import add_bank, add_far, open_bank, seconds_from_zero
 
 if TYPE_CHECKING:
-    from echobank.monitoring.explain import Explanation
+    from echobank.machines.explain import Explanation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
-    from echobank.monitoring.explain import explain
-    from echobank.monitoring.page import digest_of, write_page
+    from echobank.machines.explain import explain
+    from echobank.machines.page import digest_of, write_page
 
     machine = open_bank(args)
     explanation = explain(machine, args.file, args.at)
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def as_plain(it: "Explanation") -> dict[str, Any]:
     """Return an explanation as plain values; times are from the beginning of the recording, seconds."""
-    from echobank.monitoring.machine import plain
+    from echobank.machines.machine import plain
 
     start = it.verdict.start or 0.0
     regions = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from echobank.cli.progress import bar
 from echobank.data.audio import AUDIO_SUFFIXES, read_clip
 from echobank.errors import EXIT_OK, InputError
-from echobank.models.export import compare, export_onnx
+from echobank.models.beats.onnx_export import compare, export_onnx
 from echobank.models.registry import load_encoder
 
 

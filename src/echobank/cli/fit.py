@@ -9,7 +9,7 @@ from echobank.cli.own import add_far, add_tags, machine_name, seconds, tagging
 from echobank.cli.progress import bar
 
 if TYPE_CHECKING:
-    from echobank.monitoring.fit import Harvest
+    from echobank.machines.fit import Harvest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit, and say what was heard."""
     from echobank.cli.options import report_skipped, settled
-    from echobank.monitoring import archive
-    from echobank.monitoring.fit import FitSettings, fit_machine, machine_config
-    from echobank.monitoring.health import describe_health, health
+    from echobank.machines import archive
+    from echobank.machines.fit import FitSettings, fit_machine, machine_config
+    from echobank.machines.health import describe_health, health
 
     overrides = [*args.set, *([f"weights.path={args.weights!r}"] if args.weights else [])]
     config = settled(machine_config(args.config, overrides))
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe_harvest(harvest: "Harvest") -> list[str]:
     """Return what was heard, a sentence a line."""
-    from echobank.monitoring.health import counted
+    from echobank.machines.health import counted
 
     heard = harvest.heard
     rates = Counter(item.source_rate for item in heard)

@@ -8,7 +8,7 @@ from echobank.cli.progress import bar
 from echobank.config import Config, load_config
 from echobank.errors import EXIT_OK, EXIT_SKIPPED
 from echobank.models.default import settle_encoder
-from echobank.models.embedding import Skipped
+from echobank.models.feeding import Skipped
 
 
 def add_config(parser: argparse.ArgumentParser, *, required: bool = False) -> None:

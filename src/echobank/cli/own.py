@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from echobank.errors import InputError
-from echobank.monitoring.tags import Tagging, parse_tags, read_tags
+from echobank.machines.tags import Tagging, parse_tags, read_tags
 
 if TYPE_CHECKING:
-    from echobank.monitoring.machine import Machine
+    from echobank.machines.machine import Machine
 
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, None: 1.0}
@@ -32,7 +32,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_bank(args: argparse.Namespace) -> "Machine":
     """Return the machine of `add_bank`, at the rate of `--far` where that is given."""
-    from echobank.monitoring.machine import open_machine
+    from echobank.machines.machine import open_machine
 
     machine = open_machine(args.bank, device=args.device, weights=args.weights)
     far = getattr(args, "far", None)

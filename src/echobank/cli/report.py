@@ -8,7 +8,7 @@ from echobank.evaluation.intervals import measure_intervals
 from echobank.evaluation.metrics import evaluate
 from echobank.evaluation.submission import find_results, read_decisions, read_scores
 from echobank.evaluation.truth import load_truth
-from echobank.models.cards import CARDS
+from echobank.models.weights.cards import CARDS
 from echobank.report.run_facts import read_run_facts
 from echobank.report.run_report import write_report
 

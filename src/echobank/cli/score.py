@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from echobank.cli.own import add_bank, add_far, open_bank
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
-from echobank.monitoring.tags import find_recordings
+from echobank.machines.tags import find_recordings
 
 if TYPE_CHECKING:
-    from echobank.monitoring.machine import Machine, Verdict
-    from echobank.monitoring.score import Tally
+    from echobank.machines.machine import Machine, Verdict
+    from echobank.machines.score import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
-    from echobank.monitoring.page import Digest, write_page
-    from echobank.monitoring.score import score_to_table
-    from echobank.monitoring.table import check_table
+    from echobank.machines.page import Digest, write_page
+    from echobank.machines.score import score_to_table
+    from echobank.machines.table import check_table
     from echobank.report.figures import require_matplotlib
 
     if args.out:
@@ -65,8 +65,8 @@ def _existing(files: list[str]) -> list[Path]:
 
 
 def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object]) -> "Tally":
-    from echobank.monitoring.score import Counting, score_stream
-    from echobank.monitoring.table import write_csv_rows
+    from echobank.machines.score import Counting, score_stream
+    from echobank.machines.table import write_csv_rows
 
     counting = Counting()
     write_csv_rows(sys.stdout, (), header=True)
@@ -77,7 +77,7 @@ def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], obj
 
 
 def _conclude(machine: "Machine", result: "Tally") -> int:
-    from echobank.monitoring.health import counted
+    from echobank.machines.health import counted
 
     for file, reason in result.errors:
         print(f"skipped: {reason or file}", file=sys.stderr)

@@ -7,8 +7,8 @@ import argparse
 import dataclasses
 
 from echobank.cli.progress import bar
-from echobank.data.machines import MACHINES
-from echobank.data.synth import NOTICE, SCALES, synthesise
+from echobank.data.synthesis.machine_types import MACHINES
+from echobank.data.synthesis.synthetic_set import NOTICE, SCALES, synthesise
 
 _COUNTS = {
     "source": "healthy training clips of the source domain",

@@ -11,7 +11,7 @@ from echobank.cli.own import add_bank, add_far, open_bank, seconds, seconds_from
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
-    from echobank.monitoring.sinks import Sink
+    from echobank.watch.sinks import Sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until interrupted."""
-    from echobank.monitoring.archive import bank_file
-    from echobank.monitoring.watch import Watch, WatchSettings
+    from echobank.machines.archive import bank_file
+    from echobank.watch.engine import Watch, WatchSettings
 
     machine = open_bank(args)
     state = Path(args.state) if args.state else bank_file(args.bank).parent / "watch"
@@ -81,7 +81,7 @@ def k_of_n(text: str) -> tuple[int, int]:
 
 
 def _sinks(args: argparse.Namespace, machine: str) -> "list[Sink]":
-    from echobank.monitoring.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
+    from echobank.watch.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
 
     kinds = EVENTS | ROWS if args.every_window else EVENTS
     sinks: list[Sink] = [] if args.quiet else [LineSink()]

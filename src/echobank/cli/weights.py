@@ -4,9 +4,9 @@ import argparse
 
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_OK
-from echobank.models.cards import CARDS
 from echobank.models.registry import find_card, find_weights
-from echobank.models.weights import cache_folder
+from echobank.models.weights.cards import CARDS
+from echobank.models.weights.fetch import cache_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import requests
 
-from echobank.data.archive import unpack
 from echobank.data.dcase import require_machines
+from echobank.data.unpack import unpack
 from echobank.errors import DownloadError, InputError
 from echobank.progress import Progress, silent
 from echobank.storage import write_text

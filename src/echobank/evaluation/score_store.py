@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import echobank.detection
+from echobank.evaluation.comparison import Scored, StudySet, score_set
 from echobank.evaluation.grid import Cell
-from echobank.evaluation.study import Scored, StudySet, score_set
 from echobank.storage import write_json
 
 

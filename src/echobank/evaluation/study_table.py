@@ -5,10 +5,10 @@ import io
 import math
 from collections.abc import Sequence
 
+from echobank.evaluation.comparison import RATES, CellResult
 from echobank.evaluation.grid import AXES, Cell
 from echobank.evaluation.intervals import Interval
 from echobank.evaluation.metrics import MachineResult
-from echobank.evaluation.study import RATES, CellResult
 
 _DOMAINS = ("source", "target")
 _NOISE = "within noise"

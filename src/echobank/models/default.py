@@ -6,10 +6,10 @@ evidence (docs/encoders.md) and never by the data set.
 
 import dataclasses
 
-from echobank.models.cards import SMALL
-from echobank.models.package_index import NoAnswerError
 from echobank.models.registry import find_card, find_weights
-from echobank.models.weights import cache_folder
+from echobank.models.weights.cards import SMALL
+from echobank.models.weights.fetch import cache_folder
+from echobank.models.weights.package_index import NoAnswerError
 from echobank.progress import Progress, silent
 from echobank.settings import Config
 

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from echobank.errors import ConfigError, WeightsError
-from echobank.models.cards import CARDS, Card
 from echobank.models.encoder import Encoder
-from echobank.models.joined import JOINT, JoinedEncoder
+from echobank.models.encoders.joined import JOINT, JoinedEncoder
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE
-from echobank.models.weights import fetch
+from echobank.models.weights.cards import CARDS, Card
+from echobank.models.weights.fetch import fetch
 from echobank.progress import Progress, silent
 
 # kind -> "module:function", called as load(card or None, file or None, device, precision, compile) -> Encoder
 LOADERS = {
-    "beats": "echobank.models.beats_encoder:load",
-    "logmel_stats": "echobank.models.logmel_stats:load",
-    "onnx": "echobank.models.onnx_encoder:load",
-    "soundnet": "echobank.models.soundnet_weights:load",
-    "spectrum": "echobank.models.spectrum:load",
+    "beats": "echobank.models.beats.beats_encoder:load",
+    "logmel_stats": "echobank.models.encoders.logmel_stats:load",
+    "onnx": "echobank.models.encoders.onnx_encoder:load",
+    "soundnet": "echobank.models.weights.soundnet_weights:load",
+    "spectrum": "echobank.models.encoders.spectrum:load",
 }
 # kind -> "module:function" where weights are not a plain download, called as obtain(card, cache, progress) -> Path
-SOURCES = {"soundnet": "echobank.models.soundnet_weights:obtain"}
+SOURCES = {"soundnet": "echobank.models.weights.soundnet_weights:obtain"}
 PRECISIONS = ("fp32", "bf16", "auto")
 
 __all__ = ["CARDS", "LOADERS", "Card", "find_card", "front_end_of", "load_encoder"]
@@ -86,7 +86,7 @@ def load_encoder(
             ]
         )
     if adapter is None and Path(name_or_path).is_file():
-        from echobank.models.adapter import is_adapter, load_adapter  # torch, which not every encoder needs
+        from echobank.models.beats.adapter import is_adapter, load_adapter  # torch, which not every encoder needs
 
         if is_adapter(name_or_path):
             adapter = name_or_path
@@ -129,7 +129,7 @@ def front_end_of(name_or_path: str | Path) -> tuple[int, str]:
         return max(front_end_of(part)[0] for part in parts), ""
     kind, card, path = _resolve(name_or_path)
     if kind == "onnx" and path is not None:
-        heard: tuple[int, str] = _imported("echobank.models.onnx_encoder:hears")(path)
+        heard: tuple[int, str] = _imported("echobank.models.encoders.onnx_encoder:hears")(path)
         return heard
     return (card.sample_rate, card.front_end) if card else (SAMPLE_RATE, KALDI_128)
 

@@ -11,17 +11,17 @@ from echobank.data.audio import AUDIO_SUFFIXES
 from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Dataset, Recording
 from echobank.detection.bank import Bank, Row, load_bank, save_bank
-from echobank.detection.detector import calibration_facts, fit_detector
+from echobank.detection.fitted import calibration_facts, fit_detector
 from echobank.detection.provenance import require_same_maker
 from echobank.errors import InputError
-from echobank.models.beats_encoder import BeatsEncoder
-from echobank.models.embedding import Skipped
+from echobank.models.beats.beats_encoder import BeatsEncoder
 from echobank.models.encoder import Float32
+from echobank.models.feeding import Skipped
 from echobank.pipeline.clips import Noises
 from echobank.pipeline.finetune import finetune_on, with_adapter
 from echobank.pipeline.run import Run
 from echobank.pipeline.train import scoring_settings
-from echobank.training.adapt import (
+from echobank.training.adaptation import (
     FINETUNED,
     WAYS,
     Fold,

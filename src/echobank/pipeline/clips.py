@@ -9,8 +9,8 @@ from echobank.data.audio import Clip, read_clip
 from echobank.data.augment import Augmentation, generator
 from echobank.data.index import ClipFacts, ClipIndex, LogmelCache, facts_of
 from echobank.errors import AudioError
-from echobank.models.embedding import Source
 from echobank.models.encoder import Float32
+from echobank.models.feeding import Source
 
 
 @dataclass(frozen=True)

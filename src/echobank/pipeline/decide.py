@@ -8,7 +8,7 @@ import numpy as np
 
 from echobank.detection.bank import load_bank
 from echobank.detection.decision import Threshold, decide
-from echobank.detection.detector import ScoringSettings, thresholds_of
+from echobank.detection.fitted import ScoringSettings, thresholds_of
 from echobank.detection.states import state_scores
 from echobank.errors import BankError
 from echobank.evaluation.submission import DOMAINS, ScoredClip, read_scores, write_domain_tables, write_machine

@@ -8,12 +8,12 @@ from echobank.config import Config
 from echobank.data.audio import Clip
 from echobank.data.dcase import Dataset, Recording
 from echobank.errors import ConfigError, InputError, WeightsError
-from echobank.models.adapter import load_adapter, write_merged
-from echobank.models.beats_encoder import BeatsEncoder
+from echobank.models.beats.adapter import load_adapter, write_merged
+from echobank.models.beats.beats_encoder import BeatsEncoder
 from echobank.models.encoder import Float32
 from echobank.models.registry import find_weights
 from echobank.pipeline.run import Run
-from echobank.training.finetune import Finetuned, finetune
+from echobank.training.fine_tuning import Finetuned, finetune
 from echobank.training.material import gather
 from echobank.training.task import Base, prepare
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from echobank.data.dcase import Recording
 from echobank.detection.bank import load_bank
-from echobank.detection.detector import FittedDetector, fit_detector
+from echobank.detection.fitted import FittedDetector, fit_detector
 from echobank.detection.provenance import require_same_maker
 from echobank.errors import InputError
 from echobank.evaluation.metrics import Evaluation, evaluate
@@ -14,9 +14,9 @@ from echobank.evaluation.package import write_package
 from echobank.evaluation.submission import ScoredClip, write_domain_tables, write_machine
 from echobank.evaluation.tables import Key
 from echobank.evaluation.truth import load_truth
-from echobank.models.embedding import Skipped
-from echobank.pipeline.package import system_facts
+from echobank.models.feeding import Skipped
 from echobank.pipeline.run import Run
+from echobank.pipeline.system_facts import system_facts
 from echobank.pipeline.train import scoring_settings
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from echobank.data.dcase import Recording
 from echobank.data.index import ClipFacts
 from echobank.errors import AudioError, InputError
-from echobank.models.embedding import Skipped, reader_count
+from echobank.models.feeding import Skipped, reader_count
 from echobank.pipeline.run import Run
 
 

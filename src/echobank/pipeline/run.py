@@ -15,9 +15,9 @@ from echobank.data.dcase import Dataset, scan
 from echobank.data.index import ClipIndex, LogmelCache
 from echobank.errors import InputError
 from echobank.models.device import pick_device
-from echobank.models.embedding import Embedded, Source, embed
 from echobank.models.embedding_store import EmbeddingStore, store_facts
 from echobank.models.encoder import Encoder, Float32
+from echobank.models.feeding import Embedded, Source, embed
 from echobank.models.logmel import KALDI_128, logmel
 from echobank.models.pooling import Pooling
 from echobank.models.registry import front_end_of, load_encoder

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from echobank.data.dcase import Recording
 from echobank.detection.bank import Bank, build_bank
 from echobank.errors import BankError, ConfigError, InputError
+from echobank.evaluation.comparison import CellResult, Scored, StudySet, backend_of, compare
 from echobank.evaluation.grid import Cell, configured
 from echobank.evaluation.score_store import ScoreStore
-from echobank.evaluation.study import CellResult, Scored, StudySet, backend_of, compare
 from echobank.evaluation.study_table import study_csv, study_markdown
-from echobank.models.embedding import Embedded, Skipped, embed_each
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Float32
+from echobank.models.feeding import Embedded, Skipped, embed_each
 from echobank.models.pooling import Pooling
 from echobank.pipeline.run import Run
 from echobank.pipeline.train import bank_row, training_clips

@@ -10,9 +10,9 @@ from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Recording
 from echobank.detection.bank import Bank, Row, build_bank, save_bank
 from echobank.detection.decision import Threshold
-from echobank.detection.detector import ScoringSettings, calibration_facts, fit_detector
+from echobank.detection.fitted import ScoringSettings, calibration_facts, fit_detector
 from echobank.errors import InputError
-from echobank.models.embedding import Skipped
+from echobank.models.feeding import Skipped
 from echobank.pipeline.clips import Noises, load_noises
 from echobank.pipeline.run import Run
 

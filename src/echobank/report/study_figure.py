@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echobank.evaluation.comparison import CellResult
 from echobank.evaluation.grid import AXES
 from echobank.evaluation.intervals import Interval
-from echobank.evaluation.study import CellResult
 from echobank.report.figures import INK, LINE, MUTED, SOURCE, TARGET, render, standalone
 
 if TYPE_CHECKING:

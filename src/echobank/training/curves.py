@@ -8,7 +8,7 @@ import numpy as np
 
 from echobank.errors import InputError
 from echobank.storage import atomic_path, write_json
-from echobank.training.checkpoint import Journal
+from echobank.training.training_state import Journal
 
 
 def can_draw() -> bool:

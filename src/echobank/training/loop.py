@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from echobank.errors import InputError
 from echobank.progress import Progress, silent
-from echobank.training.checkpoint import Journal, State, copy_into, learned, load_checkpoint, save_checkpoint
+from echobank.training.training_state import Journal, State, copy_into, learned, load_checkpoint, save_checkpoint
 
 CHECKPOINT = "checkpoint.safetensors"
 

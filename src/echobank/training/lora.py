@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 from torch.utils.checkpoint import checkpoint
 
-from echobank.models.adapter import PROJECTIONS
-from echobank.models.beats import Layer, build
-from echobank.models.checkpoint import Checkpoint
+from echobank.models.beats.adapter import PROJECTIONS
+from echobank.models.beats.checkpoint import Checkpoint
+from echobank.models.beats.model import Layer, build
 
 
 class LowRank(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from echobank.data.audio import Clip
 from echobank.data.dcase import Dataset, Recording
 from echobank.errors import AudioError, InputError
-from echobank.models.embedding import Skipped
+from echobank.models.feeding import Skipped
 from echobank.progress import Progress, silent
 
 Load = Callable[[Recording], Clip]

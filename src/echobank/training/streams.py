@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.data.machines import MACHINES, record
+from echobank.data.synthesis.machine_types import MACHINES, record
 from echobank.data.synthesis.signals import RATE, Fault
 from echobank.training.places import PlaceSettings, draw_place, hear_at
 from echobank.training.recordings import Recording, draw_recording, read_piece

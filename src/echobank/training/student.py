@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from echobank.models.beats import Beats, fold
-from echobank.models.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.model import Beats, fold
 from echobank.storage import atomic_path
 
 # 64 buckets up to a distance of 64 tokens: a piece of 2 s already trains them all, so longer clips meet no new one

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.data.dcase import Recording
-from echobank.models.beats_encoder import BeatsEncoder
+from echobank.models.beats.beats_encoder import BeatsEncoder
 from echobank.settings import AugmentationConfig, FinetuneConfig
 from echobank.training.labels import Labels, hidden, label_clips
 from echobank.training.material import Load, Material

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echobank.detection.backends.base import Float64
-from echobank.detection.backends.surroundings import (
+from echobank.detection.backends.neighbourhoods import (
     FLOOR,
     NeighbourhoodBackend,
     Neighbourhoods,

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from echobank.detection.backends.base import Float64
-from echobank.detection.backends.surroundings import (
+from echobank.detection.backends.neighbourhoods import (
     FLOOR,
     NeighbourhoodBackend,
     Neighbourhoods,

@@ -7,7 +7,7 @@ from typing import Self
 from echobank.detection.backends.base import Backend, Float32, Float64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError, WeightsError
-from echobank.models.joined import JOINT
+from echobank.models.encoders.joined import JOINT
 from echobank.models.registry import find_card
 
 

@@ -1,0 +1,226 @@
+"""Curation: what may be done to the bank of a machine after it was fitted. Each is a function bank -> bank."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echobank.detection.bank import Bank, Row, build_bank
+from echobank.errors import BankError, InputError
+from echobank.machines.fit import Harvest, in_groups
+from echobank.machines.machine import backend_of, calibrated, calibration_of, rate_and_threshold
+from echobank.models.encoder import Float32
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two banks differ.
+
+    Attributes:
+        added: Recordings that only the second has.
+        removed: Recordings that only the first has.
+        settings: (name, first, second) of every setting that differs.
+        thresholds: Score thresholds of the first and the second.
+    """
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    settings: tuple[tuple[str, Any, Any], ...]
+    thresholds: tuple[float, float]
+
+
+def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
+    """Return the bank with more healthy windows; only they were embedded, and what it knows already is left out.
+
+    Args:
+        bank: The bank.
+        harvest: What was heard.
+        folders: Folders that the names are relative to, so that the recordings can be found again.
+
+    Raises:
+        InputError: A recording is in the bank with another operating state.
+    """
+    states = {row.sha256: row for row in bank.rows}
+    for row in harvest.rows:
+        known = states.get(row.sha256)
+        if known and known.domain != row.domain:
+            raise InputError(
+                f"{row.file} is in the bank with another operating state",
+                value=f"{known.domain}, now {row.domain}",
+                hint="remove it first",
+            )
+    fresh = [i for i, row in enumerate(harvest.rows) if row.sha256 not in states]
+    window = float(bank.made_by["window"]["seconds"])
+    grouped = in_groups([harvest.rows[i] for i in fresh], window)
+    keep = [(i, row) for i, row in zip(fresh, grouped, strict=True) if row.group]
+    if not keep:
+        return bank
+    index = [i for i, _ in keep]
+    bigger = _joined(bank, harvest.vectors[index], [row for _, row in keep], {"profile": harvest.profiles[index]})
+    roots = list(dict.fromkeys([*bank.settings.get("roots", []), *folders]))
+    return _bounded(dataclasses.replace(bigger, settings={**bigger.settings, "roots": roots}))
+
+
+def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
+    """Return the bank without the recordings whose name, or the start of whose hash, matches a pattern.
+
+    Raises:
+        BankError: A pattern matches nothing, or nothing would be left.
+    """
+    gone = np.zeros(len(bank), dtype=bool)
+    for pattern in patterns:
+        hit = np.array([_matches(row, pattern) for row in bank.rows])
+        if not hit.any():
+            raise BankError("no recording of the bank matches", value=pattern, hint="`bank info --rows` lists them")
+        gone |= hit
+    if gone.all():
+        raise BankError("nothing would be left in the bank")
+    forgotten = {row.sha256 for row, hit in zip(bank.rows, gone, strict=True) if hit}
+    left_out = [item for item in _left_out(bank) if _recording(item[1]) not in forgotten]
+    return calibrated(_leaving_out(bank.select(~gone), left_out))
+
+
+def merge(banks: Sequence[Bank]) -> Bank:
+    """Return one bank of the rows of several; what two of them know is taken once.
+
+    Raises:
+        BankError: Something else made one of them.
+    """
+    merged = banks[0]
+    for other in banks[1:]:
+        if other.made_by != merged.made_by:
+            raise BankError(
+                "banks made by different encoders or windows cannot be merged", hint="`bank diff` tells what differs"
+            )
+        known = {row.sha256: row.domain for row in merged.rows}
+        for row in other.rows:
+            if known.get(row.sha256, row.domain) != row.domain:
+                raise InputError(f"tags of {row.file} disagree", value=f"{known[row.sha256]}, {row.domain}")
+        fresh = np.array([row.sha256 not in known for row in other.rows])
+        if fresh.any():
+            more = other.select(fresh)
+            merged = _joined(merged, more.vectors, more.rows, more.extras)
+        roots = list(dict.fromkeys([*merged.settings.get("roots", []), *other.settings.get("roots", [])]))
+        merged = dataclasses.replace(merged, settings={**merged.settings, "roots": roots})
+        counted = {*known, *(_recording(group) for _, group in _left_out(merged))}
+        more_left_out = [item for item in _left_out(other) if _recording(item[1]) not in counted]
+        merged = _leaving_out(merged, [*_left_out(merged), *more_left_out])
+    return _bounded(merged)
+
+
+def compact(bank: Bank, size: int) -> Bank:
+    """Return a bank of at most `size` rows chosen by greedy k-centre; later additions keep to the bound.
+
+    Rows that lie far from all others are chosen first, so that rare healthy states stay. The rows that are left
+    out still calibrate: each is scored against the chosen rows of other groups, and the scores are kept.
+
+    Raises:
+        BankError: Fewer rows than the back-end needs.
+    """
+    if size < 2:
+        raise BankError("a bank needs two rows or more", value=size)
+    bank = dataclasses.replace(bank, settings={**bank.settings, "max_rows": size})
+    if len(bank) <= size:
+        return calibrated(bank)
+    chosen = k_centres(bank.vectors, size)
+    kept = bank.select(chosen)
+    left = bank.select(~np.isin(np.arange(len(bank)), chosen))
+    if len(set(kept.groups)) < 2:
+        raise BankError("the rows that are left come from one recording", value=size, hint="keep more rows")
+    left_out = _left_out(bank)
+    for name in sorted({row.group for row in left.rows}):
+        others = np.array([row.group != name for row in kept.rows])
+        held_out = np.array([row.group == name for row in left.rows])
+        scores = backend_of(kept.select(others)).score(left.vectors[held_out])
+        left_out += [(float(score), name) for score in scores]
+    return calibrated(_leaving_out(kept, left_out))
+
+
+def recalibrate(bank: Bank, rate: float | None) -> Bank:
+    """Return the bank with its scores computed anew and its false-alarm rate set; None takes the usual rate.
+
+    Raises:
+        InputError: The bank does not support the rate.
+    """
+    bank = calibrated(bank)
+    if rate is not None:
+        calibration_of(bank).threshold(rate)
+    return dataclasses.replace(bank, settings={**bank.settings, "false_alarm_rate": rate})
+
+
+def difference(first: Bank, second: Bank) -> Difference:
+    """Return how two banks differ."""
+    ours, theirs = ({row.sha256: row.file for row in bank.rows} for bank in (first, second))
+    one, two = (_comparable(bank) for bank in (first, second))
+    settings = tuple(
+        (name, one.get(name), two.get(name)) for name in sorted(set(one) | set(two)) if one.get(name) != two.get(name)
+    )
+    return Difference(
+        tuple(sorted(file for sha, file in theirs.items() if sha not in ours)),
+        tuple(sorted(file for sha, file in ours.items() if sha not in theirs)),
+        settings,
+        (rate_and_threshold(first)[1], rate_and_threshold(second)[1]),
+    )
+
+
+def k_centres(vectors: Float32, size: int) -> NDArray[np.int64]:
+    """Return `size` rows chosen by greedy k-centre on Euclidean distance of unit vectors, ascending int64[size].
+
+    Args:
+        vectors: float32[N, H, D].
+        size: Rows wanted, at most N.
+    """
+    flat = vectors.reshape(len(vectors), -1).astype(np.float64)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    chosen = [int(np.argmin(np.linalg.norm(flat - flat.mean(axis=0), axis=1)))]
+    closest = flat @ flat[chosen[0]]  # of unit vectors the farthest has the least product
+    while len(chosen) < size:
+        closest[chosen] = np.inf
+        chosen.append(int(closest.argmin()))
+        closest = np.maximum(closest, flat @ flat[chosen[-1]])
+    return np.sort(np.array(chosen, dtype=np.int64))
+
+
+def _joined(bank: Bank, vectors: Float32, rows: Sequence[Row], extras: Any) -> Bank:
+    if vectors.shape[1:] != bank.vectors.shape[1:]:
+        raise BankError("the embeddings do not fit the bank", value=(vectors.shape[1:], bank.vectors.shape[1:]))
+    both = {name: np.concatenate((array, extras[name])) for name, array in bank.extras.items() if name in extras}
+    return build_bank(np.concatenate((bank.vectors, vectors)), [*bank.rows, *rows], bank.made_by, bank.settings, both)
+
+
+def _bounded(bank: Bank) -> Bank:
+    limit = bank.settings.get("max_rows")
+    shrink: Callable[[Bank], Bank] = (lambda b: compact(b, int(limit))) if limit else calibrated
+    return shrink(bank)
+
+
+def _left_out(bank: Bank) -> list[tuple[float, str]]:
+    """Return score and group of every window that `compact` left out."""
+    dropped = bank.settings.get("dropped", {"scores": [], "groups": []})
+    return list(zip(dropped["scores"], dropped["groups"], strict=True))
+
+
+def _leaving_out(bank: Bank, windows: Sequence[tuple[float, str]]) -> Bank:
+    if not windows and "dropped" not in bank.settings:
+        return bank
+    dropped = {"scores": [score for score, _ in windows], "groups": [group for _, group in windows]}
+    return dataclasses.replace(bank, settings={**bank.settings, "dropped": dropped})
+
+
+def _recording(group: str) -> str:
+    """Return the hash of the recording that a group is, or is a block of."""
+    return group.partition(" ")[0]
+
+
+def _matches(row: Row, pattern: str) -> bool:
+    return row.file == pattern or fnmatch(row.file, pattern) or (len(pattern) >= 8 and row.sha256.startswith(pattern))
+
+
+def _comparable(bank: Bank) -> dict[str, Any]:
+    changing = ("self_scores", "log", "revision", "dropped", "roots")
+    settings = {name: value for name, value in bank.settings.items() if name not in changing}
+    return {**settings, **{f"made_by.{name}": value for name, value in bank.made_by.items()}}

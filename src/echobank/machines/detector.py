@@ -1,0 +1,115 @@
+"""`Detector`: the way from Python to one machine. The command line does the same through the same functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from echobank.errors import InputError
+from echobank.machines import archive, curate
+from echobank.machines.explain import Explanation, explain
+from echobank.machines.fit import FitSettings, Harvest, fit_machine, gather, machine_config, roots_of
+from echobank.machines.health import Health, health
+from echobank.machines.machine import Machine, Verdict, assemble, open_machine
+from echobank.machines.score import score_stream
+from echobank.machines.tags import Tagging, find_recordings
+
+
+class Detector:
+    """Learns what a machine sounds like while it is healthy, and judges other recordings of it.
+
+    Args:
+        machine: Name of the machine.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        settings: Overrides such as "model.embedding=beats_base"; see `configs/default.yaml`.
+
+    Attributes:
+        machine_: Bank, encoder, back-end and calibration, after `fit` or `load`.
+        harvest_: What `fit` heard.
+    """
+
+    machine_: Machine
+    harvest_: Harvest
+
+    def __init__(
+        self, machine: str = "machine", *, seconds: float = 10.0, hop: float = 5.0, settings: Sequence[str] = ()
+    ) -> None:
+        self.machine, self.seconds, self.hop, self.settings = machine, seconds, hop, tuple(settings)
+
+    def fit(self, files: Iterable[Path | str] | Path | str, tagging: Tagging | None = None) -> Self:
+        """Learn from healthy recordings: files, or folders of them.
+
+        Raises:
+            InputError: There are none that can be used.
+            BankError: They are too few.
+        """
+        paths = [files] if isinstance(files, str | Path) else list(files)
+        wanted = FitSettings(self.machine, self.seconds, self.hop, tagging or Tagging())
+        self.machine_, self.harvest_ = fit_machine(machine_config(None, self.settings), paths, wanted)
+        return self
+
+    def score(self, files: Iterable[Path | str] | Path | str) -> list[Verdict]:
+        """Return one verdict a window of recordings, or of folders of them.
+
+        Raises:
+            InputError: There is nothing to score, or nothing was fitted.
+        """
+        machine = self._fitted
+        paths = [files] if isinstance(files, str | Path) else list(files)
+        found = [path for path, _ in find_recordings(paths)]
+        return [verdict for verdicts in score_stream(machine, found) for verdict in verdicts]
+
+    def decide(self, *, far: float) -> Self:
+        """Judge at another false-alarm rate from now on, also after `save` and `load`.
+
+        Raises:
+            InputError: The healthy recordings are too few for it.
+        """
+        machine = self._fitted
+        bank = replace(machine.bank, settings={**machine.bank.settings, "false_alarm_rate": far})
+        self.machine_ = replace(machine.at_rate(far), bank=bank)
+        return self
+
+    def explain(self, file: Path | str, start: float | None = None) -> Explanation:
+        """Return why a recording got its score, at its worst window or the one that begins at `start` seconds."""
+        return explain(self._fitted, file, start)
+
+    def health(self) -> Health:
+        """Return what the bank holds and supports."""
+        return health(self._fitted.bank)
+
+    def add(self, files: Iterable[Path | str] | Path | str, tagging: Tagging | None = None) -> Self:
+        """Take more recordings as healthy, without embedding the others again."""
+        paths = [files] if isinstance(files, str | Path) else list(files)
+        harvest = gather(find_recordings(paths), self._fitted.listener, tagging or Tagging(), self._fitted.name)
+        bank = curate.add(self._fitted.bank, harvest, roots_of(paths))
+        self.machine_ = assemble(bank, self._fitted.listener)
+        return self
+
+    def save(self, path: Path | str) -> None:
+        """Write the bank, with the rate that `decide` set; a bank that lies there can be had back by `bank undo`.
+
+        Raises:
+            BankError: Another program is changing the bank.
+            OutputError: It cannot be written.
+        """
+        archive.put(path, self._fitted.bank, "save")
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "auto", weights: str | None = None) -> "Detector":
+        """Open a bank.
+
+        Raises:
+            BankError: It is missing, damaged, or of something else.
+        """
+        machine = open_machine(path, device=device, weights=weights)
+        detector = cls(machine.name, seconds=machine.listener.seconds, hop=machine.listener.hop)
+        detector.machine_ = machine
+        return detector
+
+    @property
+    def _fitted(self) -> Machine:
+        if not hasattr(self, "machine_"):
+            raise InputError("the detector is not fitted", hint="call fit or load first")
+        return self.machine_

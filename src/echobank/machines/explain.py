@@ -1,0 +1,254 @@
+"""Explain: which seconds and which band of a window are odd, what is nearest, and what the score is without them.
+
+The window is compared, mel bin by mel bin, with the mean spectrum of the healthy windows that lie nearest in the
+encoder's own space. Two checks ask the encoder itself: each odd region is brought to its healthy level and the
+window scored again (band occlusion), and the window's tokens are compared with those of the nearest healthy
+recording, where that is still to be found.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echobank.data.audio import Window
+from echobank.errors import AudioError, BankError, InputError
+from echobank.machines.listener import Heard
+from echobank.machines.machine import REMEMBERED, Machine, Verdict, locate, similarities
+from echobank.machines.regions import Region, excess_db, find_regions, without
+from echobank.models.encoder import Float32
+
+Float64 = NDArray[np.float64]
+_NEIGHBOURS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An odd region and what the score of the window would be without it."""
+
+    region: Region
+    score_without: float
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A stretch of audio that can be heard: float32[T], its rate in Hz, and its natural-log mel power float32[F, M]."""
+
+    samples: Float32
+    rate: int
+    mel: Float32
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a window got its score.
+
+    Attributes:
+        verdict: The verdict on the window.
+        threshold: The score above which it would be anomalous.
+        findings: Its odd regions, the oddest first; times are from the beginning of the window.
+        level_db: Level above that of the nearest healthy window, dB.
+        sound: The window.
+        nearest: The nearest healthy window; None when its recording is not where it was, or has changed.
+        token_oddness: Cosine distance of each token to the nearest token of the same band in the nearest healthy
+            window, in units of the usual distance inside that window, float64[Pt, Pf]; None as `nearest`.
+        token_seconds: Hop between tokens.
+    """
+
+    verdict: Verdict
+    threshold: float
+    findings: tuple[Finding, ...]
+    level_db: float
+    sound: Sound
+    nearest: Sound | None
+    token_oddness: Float64 | None
+    token_seconds: float
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, in plain words."""
+        return tuple(_sentences(self))
+
+
+def explain(machine: Machine, path: Path | str, start: float | None = None) -> Explanation:
+    """Explain one window of a recording.
+
+    Args:
+        machine: The machine.
+        path: The recording.
+        start: Where the window begins, seconds; None takes the one with the highest score.
+
+    Raises:
+        AudioError: The recording cannot be used.
+        BankError: The bank keeps no spectra.
+        InputError: No window begins there.
+    """
+    (heard,) = machine.listener.hear([Path(path)])
+    if heard.error:
+        raise AudioError(heard.error.removeprefix(f"{path}: "), where=path)
+    verdicts = machine.judge(heard)
+    return explain_window(machine, heard, verdicts, _which(verdicts, start, Path(path)))
+
+
+def explain_window(machine: Machine, heard: Heard, verdicts: Sequence[Verdict], index: int) -> Explanation:
+    """Explain one window of a recording that was heard and judged."""
+    verdict, vector = verdicts[index], heard.vectors[index]
+    sound = _sound(machine, heard.path, float(heard.starts[index]))
+    rows = _neighbours(machine, vector)
+    profiles = _profiles(machine)
+    expected = _mixture(profiles[rows])
+    regions = find_regions(excess_db(sound.mel, expected), expected)
+    findings = tuple(Finding(region, _score_without(machine, sound, region)) for region in regions)
+    nearest = _healthy(machine, rows[0])
+    return Explanation(
+        verdict,
+        machine.threshold,
+        findings,
+        _loudness(sound.mel.mean(axis=0)) - _loudness(profiles[rows[0], 0]),
+        sound,
+        nearest,
+        _token_oddness(machine, sound, nearest) if nearest else None,
+        machine.listener.encoder.facts.token_seconds,
+    )
+
+
+def _which(verdicts: Sequence[Verdict], start: float | None, path: Path) -> int:
+    if start is None:
+        return int(np.argmax([verdict.score or 0.0 for verdict in verdicts]))
+    for index, verdict in enumerate(verdicts):
+        if verdict.start is not None and abs(verdict.start - start) < 0.5e-3:
+            return index
+    near = min((verdict.start or 0.0 for verdict in verdicts), key=lambda s: abs(s - start))
+    raise InputError("no window begins there", value=start, where=path, hint=f"the nearest begins at {near:g} s")
+
+
+def _profiles(machine: Machine) -> Float32:
+    try:
+        return machine.bank.extras["profile"]
+    except KeyError as error:
+        raise BankError("a bank of an older kind, without spectra to explain with", hint="fit it again") from error
+
+
+def _neighbours(machine: Machine, vector: Float32) -> list[int]:
+    """Return the nearest bank rows of up to three groups, the nearest first."""
+    ((_, block),) = similarities(vector[None], machine.bank.vectors)
+    groups, rows = machine.bank.groups, []
+    seen: set[int] = set()
+    for row in np.argsort(-block[0], kind="stable"):
+        if int(groups[row]) not in seen:
+            seen.add(int(groups[row]))
+            rows.append(int(row))
+        if len(rows) == _NEIGHBOURS:
+            break
+    return rows
+
+
+def _mixture(profiles: Float32) -> Float32:
+    """Return mean and deviation float32[2, M] of the frames of several windows from theirs, float32[n, 2, M]."""
+    mean = profiles[:, 0].mean(axis=0)
+    variance = (profiles[:, 1] ** 2).mean(axis=0) + profiles[:, 0].var(axis=0)
+    return np.stack((mean, np.sqrt(variance)))
+
+
+def _sound(machine: Machine, path: Path, start: float) -> Sound:
+    for window in machine.listener.windows(path):
+        if abs(window.start - start) < 1e-6:
+            return _made(machine, window)
+    raise AudioError("changed while it was read", where=path)
+
+
+def _made(machine: Machine, window: Window) -> Sound:
+    return Sound(window.samples, window.sample_rate, machine.listener.logmel(window.samples))
+
+
+def _healthy(machine: Machine, row: int) -> Sound | None:
+    path = locate(machine.bank, row)
+    if path is None:
+        return None
+    try:
+        return _sound(machine, path, machine.bank.rows[row].start)
+    except AudioError:
+        return None
+
+
+def _score_without(machine: Machine, sound: Sound, region: Region) -> float:
+    vectors, _ = machine.listener.embed([without(sound.samples, sound.rate, region)])
+    return float(machine.backend.score(vectors)[0])
+
+
+def _token_oddness(machine: Machine, sound: Sound, nearest: Sound) -> Float64:
+    encoder, layer = machine.listener.encoder, machine.listener.layer
+    query, healthy = encoder.tokens([sound.samples, nearest.samples], layer)
+    oddness = np.zeros(query.shape[:2])
+    for band in range(query.shape[1]):
+        a, b = (_unit(tokens[:, band].astype(np.float64)) for tokens in (query, healthy))
+        inside = 1 - b @ b.T
+        np.fill_diagonal(inside, np.inf)
+        usual = float(np.median(inside.min(axis=1))) if len(b) > 1 else 0.0
+        oddness[:, band] = (1 - a @ b.T).min(axis=1) / max(usual, 1e-9)
+    return oddness
+
+
+def _unit(tokens: Float64) -> Float64:
+    unit: Float64 = tokens / np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _loudness(log_power: Float32) -> float:
+    """Return the level of a mean log-mel spectrum, dB."""
+    return float(10 * np.log10(np.exp(log_power.astype(np.float64)).sum()))
+
+
+def _sentences(it: Explanation) -> list[str]:
+    verdict = it.verdict
+    start = verdict.start or 0.0
+    side = "above" if verdict.decision else "not above"
+    said = [
+        f"The sound from {clock(start)} to {clock(start + (verdict.seconds or 0.0))} scores {verdict.score:.4g}, "
+        f"{side} the alarm threshold of {it.threshold:.4g}; "
+        f"{verdict.percentile:.0f} % of the healthy sound of this machine scores less."
+    ]
+    if REMEMBERED in verdict.flags.split("+"):
+        said.append("The bank remembers this very recording, so it is compared with itself.")
+    for finding in it.findings:
+        said.append(describe(finding, start, it))
+    if not it.findings:
+        said.append("No single moment or band stands out; the sound differs a little everywhere, or not at all.")
+    if abs(it.level_db) >= 3:
+        word = "louder" if it.level_db > 0 else "quieter"
+        said.append(f"As a whole it is {abs(it.level_db):.0f} dB {word} than the most similar healthy sound.")
+    if it.nearest is None:
+        said.append(f"The most similar healthy recording, {verdict.nearest}, is not at hand to listen to.")
+    return said
+
+
+def describe(finding: Finding, start: float, it: Explanation) -> str:
+    """Return a finding in plain words; `start` is where the window begins, seconds."""
+    region = finding.region
+    word = "louder" if region.excess_db > 0 else "quieter"
+    text = (
+        f"From {clock(start + region.start)} to {clock(start + region.end)}, between {hertz(region.low_hz)} and "
+        f"{hertz(region.high_hz)}, it is {abs(region.excess_db):.0f} dB {word} than similar healthy sound."
+    )
+    score = it.verdict.score or 0.0
+    if finding.score_without < score:
+        verdict = "no alarm" if finding.score_without <= it.threshold else "still an alarm"
+        text += f" With only this brought back to its healthy level the score would be {finding.score_without:.4g}"
+        text += f" ({verdict})." if score > it.threshold else "."
+    return text
+
+
+def clock(seconds: float) -> str:
+    """Return a time in a recording as people write it: 3.2 s, or 1:02:03.2 from a minute on."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def hertz(value: float) -> str:
+    """Return a frequency as people write it: 440 Hz, 2.4 kHz."""
+    return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.1f} kHz"

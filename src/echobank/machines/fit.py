@@ -1,0 +1,277 @@
+"""Fit: a folder of healthy recordings to the bank of one machine, and what was heard on the way."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echobank.config import load_config
+from echobank.detection.bank import Bank, Row, build_bank
+from echobank.errors import BankError, ConfigError, InputError
+from echobank.machines.listener import Heard, Listener
+from echobank.machines.machine import Machine, assemble, calibrated
+from echobank.machines.tags import Tagging, find_recordings, state_of
+from echobank.models.default import settle_encoder
+from echobank.models.feeding import Skipped
+from echobank.models.pooling import Pooling
+from echobank.models.registry import load_encoder
+from echobank.pipeline.run import library_versions
+from echobank.progress import Progress, silent
+from echobank.settings import Config
+
+MANY = 20  # so many different recordings are counted as they are; fewer long ones are cut into blocks
+BLOCK_WINDOWS = 6  # length of a block, in windows: 60 s for windows of 10 s
+
+
+MACHINE_DEFAULTS = ("model.embedding=auto", "model.k=1")  # where own machines differ from the challenge
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a fit needs besides the configuration.
+
+    Attributes:
+        machine: The user's name of the machine.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        tagging: Where operating states come from.
+        rate: False-alarm rate; None takes 5 %, or the smallest that is supported.
+    """
+
+    machine: str
+    seconds: float = 10.0
+    hop: float = 5.0
+    tagging: Tagging = field(default_factory=Tagging)
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """Rows for a bank, not yet calibrated, and what was heard.
+
+    Attributes:
+        vectors: float32[N, H, D].
+        profiles: float32[N, 2, M].
+        rows: N facts.
+        heard: Recordings that were used, without their arrays' use.
+        skipped: Recordings, or their silent windows, that were left out.
+        duplicates: (name, name of the same content that was used).
+    """
+
+    vectors: np.ndarray[Any, np.dtype[np.float32]]
+    profiles: np.ndarray[Any, np.dtype[np.float32]]
+    rows: tuple[Row, ...]
+    heard: tuple["Recorded", ...]
+    skipped: tuple[Skipped, ...]
+    duplicates: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Facts of one healthy recording."""
+
+    name: str
+    state: str
+    seconds: float
+    source_rate: int
+    level_dbfs: float
+    flags: tuple[str, ...]
+
+
+@dataclass
+class _Gathering:
+    vectors: list[Any] = field(default_factory=list)
+    profiles: list[Any] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    heard: list[Recorded] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    states: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+def machine_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
+    """Return the settings for an own machine: its defaults, then a file, then overrides.
+
+    Raises:
+        ConfigError: A key or value is wrong, or a setting does not apply here.
+    """
+    config = load_config(path, (*(MACHINE_DEFAULTS if path is None else ()), *overrides))
+    for name in ("decision", "augmentation", "train"):
+        if getattr(config, name) != getattr(Config(), name):
+            raise ConfigError(f"the settings {name}.* do not apply to own machines", hint="see --far of fit")
+    return config
+
+
+def fit_machine(
+    config: Config, paths: Sequence[Path | str], wanted: FitSettings, progress: Progress = silent
+) -> tuple[Machine, Harvest]:
+    """Hear healthy recordings and return the machine that remembers them, and what was heard.
+
+    Raises:
+        InputError: No recordings that can be used, tags that disagree, or a rate that is not supported.
+        BankError: Too little healthy sound.
+    """
+    if not 0 < wanted.hop <= wanted.seconds:
+        raise InputError("hop must be above 0 and at most the window", value=f"{wanted.seconds}, {wanted.hop}")
+    config, _ = settle_encoder(config, progress)
+    recordings = find_recordings(paths)
+    listener = make_listener(config, wanted.seconds, wanted.hop)
+    harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress)
+    model, scoring = config.model, config.scoring
+    settings = {
+        "machine": wanted.machine,
+        "embedding": model.embedding,
+        "scoring": {
+            "backend": scoring.backend,
+            "metric": scoring.metric,
+            "k": model.k,
+            "params": dict(scoring.params),
+        },
+        "false_alarm_rate": wanted.rate,
+        "roots": roots_of(paths),
+        "versions": library_versions(),
+    }
+    return assemble(fit_bank(harvest, listener, settings), listener), harvest
+
+
+def make_listener(config: Config, seconds: float, hop: float) -> Listener:
+    """Return the listener that a configuration asks for.
+
+    Raises:
+        WeightsError: The encoder's weights are not there.
+    """
+    model, weights = config.model, config.weights
+    encoder = load_encoder(
+        model.embedding,
+        device=model.device,
+        precision=model.precision,
+        compile=model.compile,
+        weights=weights.path,
+        cache=weights.cache,
+    )
+    pooling = Pooling(model.pooling, model.bands, model.pooling_params)
+    return Listener(encoder, pooling, seconds, hop, model.layer, config.data.channel, model.batch_size)
+
+
+def roots_of(paths: Sequence[Path | str]) -> list[str]:
+    """Return the folders that names of recordings are relative to."""
+    folders = (path if path.is_dir() else path.parent for path in map(Path, paths))
+    return list(dict.fromkeys(str(folder.resolve()) for folder in folders))
+
+
+def gather(
+    recordings: Sequence[tuple[Path, str]],
+    listener: Listener,
+    tagging: Tagging,
+    machine: str,
+    progress: Progress = silent,
+) -> Harvest:
+    """Hear healthy recordings and return the rows they make.
+
+    Args:
+        recordings: (path, name) of each.
+        listener: Recording to embeddings.
+        tagging: Name to operating state.
+        machine: The user's name of the machine.
+        progress: Shows how far it is.
+
+    Raises:
+        InputError: Tags disagree, or none of the recordings can be used.
+    """
+    tags = {name: tagging.of(name) for _, name in recordings}
+    got = _Gathering()
+    stream = zip(recordings, listener.hear(path for path, _ in recordings), strict=True)
+    for (_, name), heard in progress(stream, total=len(recordings), label=f"fit {machine}"):
+        _take(got, heard, name, tags[name], machine)
+    if not got.rows:
+        reason = got.skipped[0].reason if got.skipped else "no windows"
+        raise InputError(f"none of the {len(recordings)} recordings can be used ({reason})")
+    vectors, profiles = np.stack(got.vectors), np.stack(got.profiles)
+    return Harvest(vectors, profiles, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
+
+
+def fit_bank(harvest: Harvest, listener: Listener, settings: dict[str, Any]) -> Bank:
+    """Return the calibrated bank of what was gathered.
+
+    Args:
+        harvest: Rows.
+        listener: What made them.
+        settings: Machine, scoring, embedding, roots, false-alarm rate.
+
+    Raises:
+        BankError: Too little healthy sound to be scored against itself.
+    """
+    rows = in_groups(harvest.rows, listener.seconds)
+    if len({row.group for row in rows}) < 2:
+        raise BankError(
+            "too little healthy sound: one recording or block cannot be compared with another",
+            value=f"{len(rows)} windows",
+            hint=f"give two recordings, or one of {2 * BLOCK_WINDOWS * listener.seconds:g} s or more",
+        )
+    keep = [i for i, row in enumerate(rows) if row.group]
+    bank = build_bank(
+        harvest.vectors[keep],
+        [rows[i] for i in keep],
+        listener.made_by,
+        settings,
+        {"profile": harvest.profiles[keep]},
+    )
+    return calibrated(bank)
+
+
+def in_groups(rows: Sequence[Row], window: float) -> list[Row]:
+    """Return rows with their group set: the recording, or a block of a long one where recordings are few.
+
+    Windows that reach over the end of a block get no group: they overlap both sides, and are to be left out.
+
+    Args:
+        rows: Rows of all recordings.
+        window: Length of a window, seconds.
+    """
+    block = BLOCK_WINDOWS * window
+    lengths: dict[str, float] = {}
+    for row in rows:
+        lengths[row.sha256] = max(lengths.get(row.sha256, 0.0), row.start + row.seconds)
+    cut = len(lengths) < MANY
+    grouped: list[Row] = []
+    for row in rows:
+        group = row.sha256
+        if cut and lengths[row.sha256] >= 2 * block:
+            first = int(row.start // block)
+            inside = row.start + row.seconds <= (first + 1) * block + 1e-6
+            group = f"{row.sha256} block {first}" if inside else ""
+        grouped.append(replace(row, group=group))
+    return grouped
+
+
+def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machine: str) -> None:
+    if heard.error:
+        got.skipped.append(Skipped(name, heard.error))
+        return
+    state = state_of(tags)
+    first, other = got.states.setdefault(heard.sha256, (name, state))
+    if other != state:
+        raise InputError(f"the same recording has two operating states: {first} is {other!r}, {name} is {state!r}")
+    if first != name:
+        got.duplicates.append((name, first))
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    used = [i for i in range(len(heard)) if "silent" not in heard.flags[i]]
+    if len(used) < len(heard):
+        which = "silent" if not used else f"{len(heard) - len(used)} of {len(heard)} windows are silent"
+        got.skipped.append(Skipped(name, f"{heard.path}: {which}, not remembered"))
+    for i in used:
+        facts = {**tags, "added": now}
+        start, seconds = float(heard.starts[i]), float(heard.lengths[i])
+        row = Row(name, machine, domain=state, attributes=facts, sha256=heard.sha256, start=start, seconds=seconds)
+        got.rows.append(row)
+        got.vectors.append(heard.vectors[i])
+        got.profiles.append(heard.profiles[i])
+    if used:
+        level = float(10 * np.log10(np.mean(10 ** (heard.levels[used] / 10))))
+        flags = Counter(flag for i in used for flag in heard.flags[i])
+        got.heard.append(Recorded(name, state, heard.seconds, heard.source_rate, level, tuple(sorted(flags))))

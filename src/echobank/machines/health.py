@@ -1,0 +1,159 @@
+"""The health of a bank: what it holds, what looks wrong with it, and what it can support."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echobank.detection.bank import Bank
+from echobank.machines.machine import calibration_of, rate_and_threshold, similarities
+
+_ODD = 5.0  # robust standard deviations above the median of all recordings
+_MAD_TO_SD = 1.4826  # of a normal distribution
+_TWIN = 0.02  # share of the usual distance between neighbours below which two recordings count as the same sound
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A healthy recording that is unlike the others: its median leave-one-out score, and by how many deviations."""
+
+    file: str
+    score: float
+    deviations: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a bank holds and supports.
+
+    Attributes:
+        rows: Windows.
+        recordings: Different recordings.
+        hours: Healthy sound that is remembered, overlap counted once.
+        states: Windows of each operating state.
+        groups: Recordings or blocks that are independent; what a false-alarm rate is counted in.
+        dropped: Windows that only calibrate, since the bank was compacted.
+        smallest_rate: The smallest false-alarm rate that is supported.
+        rate: The rate in force.
+        interval: Where the true rate lies, 5th to 95th percentile.
+        threshold: The score above which a window is anomalous.
+        odd: Recordings that are unlike the others, the strangest first.
+        twins: Pairs of recordings that sound the same.
+    """
+
+    rows: int
+    recordings: int
+    hours: float
+    states: dict[str, int]
+    groups: int
+    dropped: int
+    smallest_rate: float
+    rate: float
+    interval: tuple[float, float]
+    threshold: float
+    odd: tuple[Odd, ...]
+    twins: tuple[tuple[str, str], ...]
+
+
+def health(bank: Bank) -> Health:
+    """Return the health of a machine's bank."""
+    calibration = calibration_of(bank)
+    rate, threshold = rate_and_threshold(bank)
+    return Health(
+        len(bank),
+        len({row.sha256 for row in bank.rows}),
+        _hours(bank),
+        dict(Counter(row.domain for row in bank.rows)),
+        calibration.groups,
+        len(bank.settings.get("dropped", {"scores": []})["scores"]),
+        calibration.smallest_rate,
+        rate,
+        calibration.interval(rate),
+        threshold,
+        odd_ones(bank),
+        twins(bank),
+    )
+
+
+def odd_ones(bank: Bank) -> tuple[Odd, ...]:
+    """Return the recordings whose leave-one-out score lies far above that of the others, the strangest first."""
+    scores = np.asarray(bank.settings["self_scores"], dtype=np.float64)
+    names, which = np.unique([row.file for row in bank.rows], return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    parts = np.split(scores[order], np.flatnonzero(np.diff(which[order])) + 1)
+    medians = np.array([np.median(part) for part in parts])
+    centre = np.median(medians)
+    spread = max(_MAD_TO_SD * float(np.median(np.abs(medians - centre))), 1e-12)
+    deviations = (medians - centre) / spread
+    worst = np.argsort(-deviations)[:_LISTED]
+    return tuple(Odd(str(names[i]), float(medians[i]), float(deviations[i])) for i in worst if deviations[i] > _ODD)
+
+
+def twins(bank: Bank) -> tuple[tuple[str, str], ...]:
+    """Return pairs of recordings of different groups with windows that are all but the same; the first ten."""
+    nearest, partner = _nearest_of_another_group(bank)
+    usual = float(np.median(nearest[np.isfinite(nearest)])) if np.isfinite(nearest).any() else 0.0
+    pairs = {
+        tuple(sorted((bank.rows[i].file, bank.rows[int(partner[i])].file)))
+        for i in np.flatnonzero(nearest <= _TWIN * usual)
+    }
+    return tuple((first, second) for first, second in sorted(pairs)[:_LISTED] if first != second)
+
+
+def _nearest_of_another_group(bank: Bank) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    groups = bank.groups
+    distances, partners = np.full(len(bank), np.inf), np.zeros(len(bank), np.int64)
+    for begin, block in similarities(bank.vectors, bank.vectors):
+        far = 1.0 - block.astype(np.float64)
+        far[groups[begin : begin + len(block), None] == groups[None, :]] = np.inf
+        partners[begin : begin + len(block)] = far.argmin(axis=1)
+        distances[begin : begin + len(block)] = far.min(axis=1)
+    return distances, partners
+
+
+def _hours(bank: Bank) -> float:
+    total = 0.0
+    by_file: dict[str, list[tuple[float, float]]] = {}
+    for row in bank.rows:
+        by_file.setdefault(row.sha256, []).append((row.start, row.start + row.seconds))
+    for spans in by_file.values():
+        end = 0.0
+        for start, stop in sorted(spans):
+            total += max(0.0, stop - max(start, end))
+            end = max(end, stop)
+    return total / 3600
+
+
+def describe_health(health: Health) -> list[str]:
+    """Return what a bank holds and supports, a sentence a line."""
+    states = ", ".join(f"{count} {state}" for state, count in sorted(health.states.items())[:12])
+    more = f" and {len(health.states) - 12} more states" if len(health.states) > 12 else ""
+    low, high = health.interval
+    lines = [
+        f"remembers {counted(health.rows, 'window')} of {counted(health.recordings, 'recording')}, "
+        f"{health.hours:.2f} h of sound",
+        f"operating states (windows): {states}{more}",
+        f"{health.groups} independent recordings or blocks support a false-alarm rate of "
+        f"{percent(health.smallest_rate)} at the least",
+        f"false-alarm rate in force {percent(health.rate)}, truly between {percent(low)} and {percent(high)} "
+        f"(90 % interval); alarm above a score of {health.threshold:.4g}",
+    ]
+    if health.dropped:
+        lines.append(f"{health.dropped} more windows only calibrate, since the bank was compacted")
+    for odd in health.odd:
+        lines.append(f"odd among the healthy: {odd.file} (score {odd.score:.4g}, {odd.deviations:.0f} deviations)")
+    for first, second in health.twins:
+        lines.append(f"sound the same: {first} and {second}")
+    return lines
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things as text: 1 window, 2 windows."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def percent(value: float) -> str:
+    """Return a share as text."""
+    return f"{100 * value:.3g} %"

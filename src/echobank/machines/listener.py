@@ -1,0 +1,177 @@
+"""The listener: recordings of any length to embeddings of windows, in bounded memory.
+
+With each embedding comes a profile of the window: mean and deviation over time of every mel bin. It is what a
+score is explained with, whatever the encoder.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from echobank.data.audio import RESAMPLER, Window, read_windows
+from echobank.errors import AudioError
+from echobank.models.embedding_store import store_facts
+from echobank.models.encoder import Encoder, Float32
+from echobank.models.feeding import clips_a_batch, embed_features
+from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
+from echobank.models.pooling import Pooling
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard in one recording.
+
+    Attributes:
+        path: The recording.
+        sha256: Hash of its bytes; empty when it could not be read.
+        source_rate: Its rate, Hz.
+        seconds: Its length.
+        vectors: Embeddings of its W windows, float32[W, H, D].
+        profiles: Mean and deviation over time of the natural-log mel power, float32[W, 2, M].
+        starts: Where each window begins, seconds, float64[W].
+        lengths: Length of each window, seconds, float64[W].
+        levels: RMS level of each window, dB of full scale, float64[W].
+        flags: Quality flags of each window.
+        error: Why the recording cannot be used; empty when it can.
+    """
+
+    path: Path
+    sha256: str
+    source_rate: int
+    seconds: float
+    vectors: Float32
+    profiles: Float32
+    starts: Float64
+    lengths: Float64
+    levels: Float64
+    flags: tuple[tuple[str, ...], ...]
+    error: str = ""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Cuts recordings into windows and embeds them.
+
+    Attributes:
+        encoder: Window to tokens.
+        pooling: Tokens to embedding.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        layer: Layer of the encoder, from 1; None is the last.
+        channel: Channel that is read, from 0.
+        batch_size: Windows a batch; 0 takes what suits where the encoder runs.
+    """
+
+    encoder: Encoder
+    pooling: Pooling
+    seconds: float = 10.0
+    hop: float = 5.0
+    layer: int | None = None
+    channel: int = 0
+    batch_size: int = 0
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """Everything that an embedding depends on besides the recording."""
+        window = {"seconds": self.seconds, "hop": self.hop}
+        facts = store_facts(self.encoder, self.pooling, self.layer)
+        plain: dict[str, Any] = json.loads(
+            json.dumps({**facts, "resampler": RESAMPLER, "window": window, "channel": self.channel})
+        )
+        return plain
+
+    def hear(self, paths: Iterable[Path]) -> Iterator[Heard]:
+        """Yield what is heard in each recording, in order; one that cannot be used says why."""
+        for path in paths:
+            try:
+                yield self._hear(path)
+            except AudioError as error:
+                yield _unheard(path, str(error))
+
+    def windows(self, path: Path) -> Iterator[Window]:
+        """Yield the windows of a recording.
+
+        Raises:
+            AudioError: It cannot be read.
+        """
+        rate = self.encoder.facts.sample_rate
+        return read_windows(path, seconds=self.seconds, hop=self.hop, sample_rate=rate, channel=self.channel)
+
+    def embed(self, samples: Sequence[Float32]) -> tuple[Float32, Float32]:
+        """Return embeddings float32[B, H, D] and profiles float32[B, 2, M] of waveforms float32[T].
+
+        A waveform that is shorter than the encoder's shortest input raises AudioError.
+        """
+        mels = [self.logmel(waveform) for waveform in samples]
+        features = mels if self.encoder.facts.front_end == KALDI_128 else samples
+        vectors = np.stack([clip[0] for clip in embed_features(features, self.encoder, [self.pooling], self.layer)])
+        profiles = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
+        return vectors.astype(np.float32), profiles.astype(np.float32)
+
+    def logmel(self, samples: Float32) -> Float32:
+        """Return the natural-log mel power float32[F, 128] of a waveform at the encoder's rate."""
+        rate = self.encoder.facts.sample_rate
+        if rate != SAMPLE_RATE:
+            samples = soxr.resample(samples, rate, SAMPLE_RATE)
+        return logmel(samples)
+
+    def _hear(self, path: Path) -> Heard:
+        before = _state(path)
+        facts: list[Window] = []
+        parts: list[tuple[Float32, Float32]] = []
+        waiting: list[Float32] = []
+        batch = clips_a_batch(self.batch_size, self.encoder)
+        for window in self.windows(path):
+            if not facts or window.seconds >= self.seconds / 2:  # a stub of an end would be unlike all whole windows
+                facts.append(replace(window, samples=window.samples[:0].copy()))
+                waiting.append(window.samples)
+            if len(waiting) == batch:
+                parts.append(self.embed(waiting))
+                waiting = []
+        if waiting:
+            parts.append(self.embed(waiting))
+        if _state(path) != before:
+            raise AudioError("changed while it was read; still being written?", where=path)
+        return _heard(path, facts, parts)
+
+
+def _heard(path: Path, windows: Sequence[Window], parts: Sequence[tuple[Float32, Float32]]) -> Heard:
+    return Heard(
+        path,
+        windows[0].sha256,
+        windows[0].source_rate,
+        max(window.start + window.seconds for window in windows),
+        np.concatenate([vectors for vectors, _ in parts]),
+        np.concatenate([profiles for _, profiles in parts]),
+        np.array([window.start for window in windows]),
+        np.array([window.seconds for window in windows]),
+        np.array([window.rms_dbfs for window in windows]),
+        tuple(window.flags for window in windows),
+    )
+
+
+def _unheard(path: Path, error: str) -> Heard:
+    none = np.zeros(0)
+    return Heard(
+        path, "", 0, 0.0, np.zeros((0, 1, 1), np.float32), np.zeros((0, 2, 1), np.float32), none, none, none, (), error
+    )
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        facts = os.stat(path)  # noqa: PTH116  (one call for names of any kind)
+    except OSError as error:
+        raise AudioError(f"cannot be read ({error.strerror})", where=path) from error
+    return facts.st_size, facts.st_mtime_ns

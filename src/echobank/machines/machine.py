@@ -1,0 +1,269 @@
+"""A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echobank.detection.backends import make_backend
+from echobank.detection.backends.base import Backend
+from echobank.detection.bank import Bank, load_bank
+from echobank.detection.calibration import Calibration, calibrate
+from echobank.detection.provenance import require_same_maker
+from echobank.errors import BankError
+from echobank.machines.archive import bank_file
+from echobank.machines.listener import Heard, Listener
+from echobank.models.encoder import Float32
+from echobank.models.pooling import Pooling
+from echobank.models.registry import load_encoder
+from echobank.storage import sha256_file
+
+Float64 = NDArray[np.float64]
+REMEMBERED = "in_bank"  # flag of a recording that the bank has: it is compared with itself
+_CHUNK = 256  # queries compared with the whole bank at a time; bounds memory
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One window of one recording, judged. Field names are the columns of every table, line and message.
+
+    Attributes:
+        file: The recording, as it was given.
+        start: Where the window begins, seconds.
+        seconds: Its length.
+        score: Anomaly score; larger is more anomalous.
+        p_value: Conformal p-value among the machine's own healthy windows.
+        percentile: Share of the machine's own healthy windows that score less, percent.
+        decision: 1 is anomalous at the threshold in force.
+        nearest: The nearest healthy recording.
+        nearest_start: Where its window begins, seconds.
+        level_dbfs: RMS level, dB of full scale.
+        flags: Quality flags, joined by "+"; "in_bank" says that the recording is compared with itself.
+        error: Why the recording could not be scored; then every number is None.
+    """
+
+    file: str
+    start: float | None = None
+    seconds: float | None = None
+    score: float | None = None
+    p_value: float | None = None
+    percentile: float | None = None
+    decision: int | None = None
+    nearest: str = ""
+    nearest_start: float | None = None
+    level_dbfs: float | None = None
+    flags: str = ""
+    error: str = ""
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Verdict))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Everything that is needed to judge a recording.
+
+    Attributes:
+        bank: What it remembers.
+        listener: Recording to embeddings.
+        backend: Embedding to score, fitted on the bank.
+        calibration: The bank's leave-one-out scores.
+        rate: The false-alarm rate in force.
+        threshold: The score above which a window is anomalous.
+    """
+
+    bank: Bank
+    listener: Listener
+    backend: Backend
+    calibration: Calibration
+    rate: float
+    threshold: float
+
+    @property
+    def name(self) -> str:
+        """The user's name of the machine."""
+        return str(self.bank.settings.get("machine", self.bank.rows[0].machine))
+
+    @cached_property
+    def _remembered(self) -> frozenset[str]:
+        return frozenset(row.sha256 for row in self.bank.rows)
+
+    def at_rate(self, rate: float) -> "Machine":
+        """Return the same machine judging at another false-alarm rate.
+
+        Raises:
+            InputError: The bank does not support it.
+        """
+        return dataclasses.replace(self, rate=rate, threshold=self.calibration.threshold(rate))
+
+    def judge(self, heard: Heard) -> list[Verdict]:
+        """Return the verdict on each window of a recording, or the one line of a recording with an error."""
+        if heard.error:
+            return [Verdict(str(heard.path), error=heard.error)]
+        scores = self.backend.score(heard.vectors)
+        near = nearest_rows(heard.vectors, self.bank.vectors)
+        known = (REMEMBERED,) if heard.sha256 in self._remembered else ()
+        p_values, percentiles = self.calibration.p_values(scores), self.calibration.percentiles(scores)
+        return [
+            Verdict(
+                file=str(heard.path),
+                start=round(float(heard.starts[i]), 3),
+                seconds=round(float(heard.lengths[i]), 3),
+                score=float(score),
+                p_value=float(p_values[i]),
+                percentile=float(percentiles[i]),
+                decision=int(score > self.threshold),
+                nearest=self.bank.rows[near[i]].file,
+                nearest_start=round(self.bank.rows[near[i]].start, 3),
+                level_dbfs=round(float(heard.levels[i]), 1),
+                flags="+".join((*heard.flags[i], *known)),
+            )
+            for i, score in enumerate(scores)
+        ]
+
+
+def assemble(bank: Bank, listener: Listener) -> Machine:
+    """Fit the back-end that the bank's settings name and take its calibration.
+
+    Raises:
+        BankError: The bank is too small, or damaged.
+        InputError: The bank does not support its false-alarm rate.
+    """
+    rate, threshold = rate_and_threshold(bank)
+    return Machine(bank, listener, backend_of(bank), calibration_of(bank), rate, threshold)
+
+
+def rate_and_threshold(bank: Bank) -> tuple[float, float]:
+    """Return the false-alarm rate that a bank is set to, and the score above which it calls a window anomalous.
+
+    Raises:
+        InputError: The bank does not support the rate.
+    """
+    calibration = calibration_of(bank)
+    rate = float(bank.settings.get("false_alarm_rate") or calibration.usual_rate())
+    return rate, calibration.threshold(rate)
+
+
+def backend_of(bank: Bank) -> Backend:
+    """Return the back-end that a bank's settings name, fitted on it.
+
+    Raises:
+        BankError: The bank is too small.
+    """
+    scoring = bank.settings["scoring"]
+    backend = make_backend(scoring["backend"], k=scoring["k"], metric=scoring["metric"], params=scoring["params"])
+    return backend.fit(bank)
+
+
+def calibration_of(bank: Bank) -> Calibration:
+    """Return the calibration that a bank carries: scores of its rows and of rows that `compact` left out."""
+    dropped = bank.settings.get("dropped", {"scores": [], "groups": []})
+    scores = np.array([*bank.settings["self_scores"], *dropped["scores"]], dtype=np.float64)
+    return calibrate(scores, [*(row.group for row in bank.rows), *dropped["groups"]])
+
+
+def calibrated(bank: Bank) -> Bank:
+    """Return the bank with the leave-one-out scores of its rows computed anew.
+
+    Raises:
+        BankError: Too few rows, or all of one group.
+    """
+    scores = [float(score) for score in backend_of(bank).self_scores()]
+    return dataclasses.replace(bank, settings={**bank.settings, "self_scores": scores})
+
+
+def open_machine(
+    path: Path | str, *, device: str = "auto", weights: str | None = None, cache: str | None = None
+) -> Machine:
+    """Open a bank and the encoder that it names.
+
+    Args:
+        path: Folder or file of the bank.
+        device: Where the encoder runs.
+        weights: Weights of the encoder, where they are not in the cache.
+        cache: Folder of downloaded weights.
+
+    Raises:
+        BankError: Missing, damaged, newer than this program, not of an own machine, or of another encoder.
+        WeightsError: The encoder's weights are not there.
+    """
+    file = bank_file(path)
+    bank = load_bank(file)
+    return assemble(bank, listener_of(bank, file, device=device, weights=weights, cache=cache))
+
+
+def listener_of(
+    bank: Bank, where: Path, *, device: str = "auto", weights: str | None = None, cache: str | None = None
+) -> Listener:
+    """Return the listener that made a bank.
+
+    Raises:
+        BankError: Another encoder, or other weights, would be used.
+    """
+    try:
+        made, embedding = bank.made_by, str(bank.settings["embedding"])
+        _ = bank.settings["scoring"], bank.settings["self_scores"]
+        window, pooling = made["window"], Pooling(**made["pooling"])
+        precision, layer, channel = made["encoder"]["precision"], made["layer"], int(made["channel"])
+        seconds, hop = float(window["seconds"]), float(window["hop"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BankError(
+            "not a bank of an own machine", where=where, hint="banks of `train` are scored by `infer`; use `fit` here"
+        ) from error
+    encoder = load_encoder(embedding, device=device, precision=precision, weights=weights, cache=cache)
+    listener = Listener(encoder, pooling, seconds, hop, layer, channel)
+    require_same_maker(made, listener.made_by, where)
+    return listener
+
+
+def nearest_rows(queries: Float32, vectors: Float32) -> NDArray[np.int64]:
+    """Return the row of least cosine distance (mean over bands) for each query, int64[Q].
+
+    Args:
+        queries: float32[Q, H, D].
+        vectors: float32[N, H, D].
+    """
+    rows = [block.argmax(axis=1) for _, block in similarities(queries, vectors)]
+    return np.concatenate(rows).astype(np.int64)
+
+
+def similarities(queries: Float32, vectors: Float32) -> Iterator[tuple[int, Float32]]:
+    """Yield (first query, cosine similarity, mean over bands, float32[q, N]) block by block, in bounded memory."""
+    bank = _unit(vectors)
+    for begin in range(0, len(queries), _CHUNK):
+        block = np.einsum("qhd,nhd->qn", _unit(queries[begin : begin + _CHUNK]), bank, optimize=True)
+        yield begin, (block / np.float32(vectors.shape[1])).astype(np.float32)
+
+
+def locate(bank: Bank, row: int) -> Path | None:
+    """Return where the recording of a bank row lies now, or None when it is not where it was, or has changed."""
+    roots: Sequence[str] = bank.settings.get("roots", [])
+    for root in roots:
+        path = Path(root) / bank.rows[row].file
+        try:
+            if path.is_file() and sha256_file(path) == bank.rows[row].sha256:
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def _unit(vectors: Float32) -> Float32:
+    lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
+    unit: Float32 = vectors / np.maximum(lengths, np.float32(1e-12))
+    return unit
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as a plain mapping, in the order of `COLUMNS`."""
+    return dataclasses.asdict(verdict)
+
+
+def from_plain(values: Mapping[str, Any]) -> Verdict:
+    """Return the verdict that `plain` made a mapping of."""
+    return Verdict(**values)

@@ -1,0 +1,163 @@
+"""Score: many recordings to one table of verdicts, in bounded memory, going on where it was interrupted.
+
+Every finished recording is a line of a journal beside the table; the table is written from the journal at the
+end, in one step, and the journal is removed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from echobank.errors import InputError
+from echobank.journal import Journal, read_journal
+from echobank.machines.archive import bank_file
+from echobank.machines.machine import Machine, Verdict, from_plain, plain
+from echobank.machines.table import check_table, write_table
+from echobank.progress import Progress, silent
+from echobank.storage import sha256_file
+from echobank.watch.landing import stamp_of
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a run of `score` came to.
+
+    Attributes:
+        files: Recordings in the table.
+        windows: Windows scored.
+        anomalous_files: Recordings with an anomalous window.
+        anomalous_windows: Anomalous windows.
+        errors: (recording, reason) of those that could not be scored; the first thousand.
+        failed: How many could not be scored.
+        resumed: Recordings that an earlier, interrupted run had scored.
+    """
+
+    files: int
+    windows: int
+    anomalous_files: int
+    anomalous_windows: int
+    errors: tuple[tuple[str, str], ...]
+    failed: int
+    resumed: int
+
+
+def score_stream(machine: Machine, paths: Iterable[Path]) -> Iterator[list[Verdict]]:
+    """Yield the verdicts of each recording, in order."""
+    for heard in machine.listener.hear(paths):
+        yield machine.judge(heard)
+
+
+def score_to_table(
+    machine: Machine,
+    bank: Path | str,
+    paths: Sequence[Path],
+    out: Path | str,
+    progress: Progress = silent,
+    see: Callable[[Verdict], object] = lambda _: None,
+) -> Tally:
+    """Score recordings and write the table; a journal beside it lets an interrupted run go on.
+
+    Args:
+        machine: The machine.
+        bank: Where its bank lies; the journal remembers which bank it was.
+        paths: Recordings, each once.
+        out: The table.
+        progress: Shows how far it is.
+        see: Called with every verdict of the table, in its order.
+
+    Raises:
+        InputError: The journal is of another bank or threshold, or damaged.
+        OutputError: The table or the journal cannot be written, or another program writes them.
+    """
+    out = check_table(out)
+    file = journal_file(out)
+    header = {"bank": sha256_file(bank_file(bank)), "threshold": machine.threshold}
+    with Journal(file) as journal:
+        done = _open_journal(file, header)
+        waiting = [path for path in paths if done.get(str(path)) != stamp_of(path)[0]]
+        if not file.stat().st_size:
+            journal.append(header)
+        stamps = ((path, stamp_of(path)[0]) for path in waiting)
+        for path, stamp in progress(stamps, total=len(waiting), label="score"):
+            verdicts = next(score_stream(machine, [path]))
+            journal.append({"file": str(path), "stamp": stamp, "rows": [plain(verdict) for verdict in verdicts]})
+        counting = Counting(len(paths) - len(waiting))
+        write_table(out, counting.watch(_replay(file, {str(path) for path in paths}), see))
+        file.unlink()
+    return counting.result()
+
+
+def journal_file(out: Path) -> Path:
+    """Return where the journal of a table lies."""
+    return out.with_name(f"{out.name}.journal")
+
+
+def _open_journal(file: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """Return the stamp of every recording that the journal has."""
+    records = read_journal(file)
+    first = next(records, None)
+    if first is None:
+        return {}
+    if first[1] != header:
+        raise InputError(
+            "an interrupted run with another bank or threshold left its journal",
+            where=file,
+            hint="remove it to start afresh, or write to another table",
+        )
+    return {record["file"]: record["stamp"] for _, record in records}
+
+
+def _replay(file: Path, wanted: set[str]) -> Iterator[Verdict]:
+    """Yield the verdicts of the last record of each recording that is wanted."""
+    last = {record["file"]: offset for offset, record in read_journal(file) if "file" in record}
+    for offset, record in read_journal(file):
+        if record.get("file") in wanted and last[record["file"]] == offset:
+            yield from (from_plain(row) for row in record["rows"])
+
+
+class Counting:
+    """Counts verdicts as they pass by.
+
+    Args:
+        resumed: Recordings that an earlier run had scored.
+    """
+
+    def __init__(self, resumed: int = 0) -> None:
+        self._resumed = resumed
+        self._files = self._windows = self._anomalous_files = self._anomalous = self._failed = 0
+        self._errors: list[tuple[str, str]] = []
+        self._now: tuple[str, bool] = ("", False)
+
+    def watch(
+        self, verdicts: Iterable[Verdict], see: Callable[[Verdict], object] = lambda _: None
+    ) -> Iterator[Verdict]:
+        """Yield verdicts, counting each and showing it to `see`."""
+        for verdict in verdicts:
+            see(verdict)
+            if verdict.file != self._now[0]:
+                self._files += 1
+                self._now = (verdict.file, False)
+            if verdict.error:
+                self._failed += 1
+                if len(self._errors) < 1000:
+                    self._errors.append((verdict.file, verdict.error))
+            else:
+                self._windows += 1
+            if verdict.decision:
+                self._anomalous += 1
+                self._anomalous_files += not self._now[1]
+                self._now = (verdict.file, True)
+            yield verdict
+
+    def result(self) -> Tally:
+        """Return what the verdicts so far come to."""
+        return Tally(
+            self._files,
+            self._windows,
+            self._anomalous_files,
+            self._anomalous,
+            tuple(self._errors),
+            self._failed,
+            self._resumed,
+        )

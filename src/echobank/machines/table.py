@@ -1,0 +1,86 @@
+"""Tables of verdicts: CSV, JSON lines or Parquet, written row by row so that any number fits."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from echobank.errors import InputError
+from echobank.machines.machine import COLUMNS, Verdict, plain
+from echobank.storage import atomic_path
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+_PARQUET_ROWS = 10_000
+_FLOATS = ("start", "seconds", "score", "p_value", "percentile", "nearest_start", "level_dbfs")
+
+
+def check_table(path: Path | str) -> Path:
+    """Return a table's path when its kind is known and can be written here.
+
+    Raises:
+        InputError: Its name ends in something else, or Parquet is asked for without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError("unknown kind of table", value=path.name, hint=f"let it end in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() == ".parquet":
+        _arrow()
+    return path
+
+
+def write_table(path: Path | str, verdicts: Iterable[Verdict]) -> None:
+    """Write verdicts to a table, whole or not at all; its suffix says which kind.
+
+    Raises:
+        InputError: As `check_table`.
+        OutputError: It cannot be written.
+    """
+    path = check_table(path)
+    writer = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}[path.suffix.lower()]
+    with atomic_path(path) as temporary:
+        writer(temporary, verdicts)
+
+
+def write_csv_rows(stream: TextIO, verdicts: Iterable[Verdict], *, header: bool) -> None:
+    """Write verdicts as CSV lines to an open stream."""
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(plain(verdict) for verdict in verdicts)
+
+
+def _write_csv(path: Path, verdicts: Iterable[Verdict]) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        write_csv_rows(stream, verdicts, header=True)
+
+
+def _write_lines(path: Path, verdicts: Iterable[Verdict]) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+        for verdict in verdicts:
+            stream.write(json.dumps(plain(verdict), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_parquet(path: Path, verdicts: Iterable[Verdict]) -> None:
+    arrow, parquet = _arrow()
+    kinds = {name: arrow.float64() for name in _FLOATS} | {"decision": arrow.int8()}
+    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for rows in _chunks(verdicts, _PARQUET_ROWS):
+            writer.write_table(arrow.Table.from_pylist([plain(row) for row in rows], schema=schema))
+
+
+def _chunks(items: Iterable[Verdict], size: int) -> Iterator[list[Verdict]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("Parquet needs pyarrow", hint="pip install 'echobank[table]', or write .csv") from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,104 @@
+"""The landing place: which files in a folder are new and finished.
+
+A file is finished when its size and time of change have stayed the same for a while. The while is measured by a
+clock that never goes back; times of files are compared for equality only, so no wall clock can mislead.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from echobank.data.folder import recordings_in
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A finished file.
+
+    Attributes:
+        name: Relative to the folder.
+        stamp: Tells it from a later one of the same name.
+        time: When it was last changed, by the clock of whoever wrote it, ISO 8601.
+    """
+
+    name: str
+    stamp: str
+    time: str = ""
+
+
+class Landing:
+    """Watches a folder tree by looking at it, which works on network shares too.
+
+    Args:
+        folder: The folder.
+        settle: Seconds that a file must stay the same.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, folder: Path, settle: float, clock: Callable[[], float]) -> None:
+        self.folder = folder
+        self.present, self.took = True, 0.0
+        self._settle, self._clock = settle, clock
+        self._changing: dict[str, tuple[str, float]] = {}
+
+    def look(self, seen: Mapping[str, str]) -> list[Landed]:
+        """Return the finished files whose name and stamp are not in `seen`, oldest first.
+
+        A folder that is gone gives nothing and sets `present` to False; what was changing starts anew.
+        """
+        now = self._clock()
+        changing: dict[str, tuple[str, float]] = {}
+        finished: list[tuple[int, str, str]] = []
+        self.present = self.folder.is_dir()
+        for name, stamp, changed in self._scan() if self.present else ():
+            if seen.get(name) == stamp:
+                continue
+            before, since = self._changing.get(name, ("", now))
+            since = since if before == stamp else now
+            if now - since >= self._settle:
+                finished.append((changed, name, stamp))
+            else:
+                changing[name] = (stamp, since)
+        self._changing = changing
+        self.took = self._clock() - now
+        return [Landed(name, stamp, _iso(changed)) for changed, name, stamp in sorted(finished)]
+
+    @property
+    def waiting(self) -> int:
+        """How many files were not finished at the last look."""
+        return len(self._changing)
+
+    def again(self, name: str) -> None:
+        """Wait for a file to settle once more: it changed while it was read."""
+        self._changing[name] = ("", self._clock())
+
+    def stamps(self) -> dict[str, str]:
+        """Return the stamp of every recording that is there now, by name."""
+        return {name: stamp for name, stamp, _ in self._scan()}
+
+    def _scan(self) -> Iterator[tuple[str, str, int]]:
+        """Yield (name, stamp, time of change in ns) of every recording."""
+        for name, facts in recordings_in(self.folder):
+            yield name, _stamp(facts), facts.st_mtime_ns
+
+
+def stamp_of(path: Path) -> tuple[str, int]:
+    """Return the stamp of a file, empty when it is gone, and its time of change in ns."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return "", 0
+    return _stamp(facts), facts.st_mtime_ns
+
+
+def _iso(nanoseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # a clock that is set to a year that there is not
+        return ""
+
+
+def _stamp(facts: os.stat_result) -> str:
+    return f"{facts.st_size}-{facts.st_mtime_ns}"

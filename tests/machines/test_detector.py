@@ -1,0 +1,63 @@
+"""The Python way: the same bank, scores and words as the command line."""
+
+import pytest
+
+from echobank import Detector
+from echobank.errors import InputError
+from echobank.machines.archive import bank_file, undo
+from echobank.machines.machine import open_machine
+from echobank.machines.score import score_stream
+from tests.machines.sounds import hum, with_tone, write
+
+
+def test_python_and_command_line_agree(fitted, tmp_path):
+    detector = Detector("pump", seconds=2.0, hop=1.0).fit(fitted / "healthy")
+    verdicts = detector.score(fitted / "new")
+    machine = open_machine(fitted / "banks" / "pump")
+    paths = sorted((fitted / "new").glob("*.wav"))
+    assert verdicts == [verdict for rows in score_stream(machine, paths) for verdict in rows]
+    detector.save(tmp_path / "pump")
+    again = Detector.load(tmp_path / "pump")
+    assert again.score(fitted / "new") == verdicts
+    assert again.health() == detector.health()
+
+
+def test_the_rate_can_be_changed_within_what_the_recordings_support(fitted):
+    detector = Detector.load(fitted / "banks" / "pump")
+    few = sum(v.decision for v in detector.decide(far=0.05).score(fitted / "healthy"))
+    many = sum(v.decision for v in detector.decide(far=0.9).score(fitted / "healthy"))
+    assert few <= many
+    with pytest.raises(InputError, match="support a false-alarm rate"):
+        detector.decide(far=0.001)
+
+
+def test_adding_makes_normal(fitted):
+    detector = Detector.load(fitted / "banks" / "pump")
+    assert any(v.decision for v in detector.score(fitted / "new" / "bad.wav"))
+    assert "louder" in " ".join(detector.explain(fitted / "new" / "bad.wav").sentences)
+    detector.add(fitted / "new" / "bad.wav")
+    assert not any(v.decision for v in detector.score(fitted / "new" / "bad.wav"))
+
+
+def test_what_is_not_fitted_says_so():
+    with pytest.raises(InputError, match="call fit or load first"):
+        Detector().score("x.wav")
+
+
+def test_a_rate_that_was_decided_on_is_saved_and_the_bank_before_can_be_had_back(fitted, tmp_path):
+    detector = Detector.load(fitted / "banks" / "pump")
+    detector.save(tmp_path / "pump")
+    before = bank_file(tmp_path / "pump").read_bytes()
+    detector.decide(far=0.2).save(tmp_path / "pump")
+    again = Detector.load(tmp_path / "pump")
+    assert again.machine_.rate == 0.2 and again.machine_.threshold == detector.machine_.threshold
+    assert [entry["action"] for entry in again.machine_.bank.settings["log"]] == ["fit", "save"]
+    undo(tmp_path / "pump")
+    assert bank_file(tmp_path / "pump").read_bytes() == before
+
+
+def test_the_nearest_of_what_was_added_can_be_heard(fitted, tmp_path):
+    write(tmp_path / "odd" / "a.wav", with_tone(hum(2.0, seed=101), 0.0, 2.0))
+    detector = Detector.load(fitted / "banks" / "pump").add(tmp_path / "odd")
+    heard = detector.explain(write(tmp_path / "b.wav", with_tone(hum(2.0, seed=102), 0.0, 2.0)))
+    assert heard.verdict.nearest == "a.wav" and heard.nearest is not None

@@ -1,0 +1,49 @@
+"""A journal with something to deliver, and what drains it."""
+
+import time
+
+from echobank.journal import Journal
+from echobank.watch.outbox import Delivery
+
+HEADER = {"machine": "m"}
+
+
+def outbox(folder, count, kind="open"):
+    path = folder / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append(HEADER)
+        for i in range(count):
+            journal.append({"file": f"{i}", "messages": [{"id": f"id-{i}", "kind": kind, "n": i}]})
+    return path
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def drain(make_sink, folder, journal, rounds=400):
+    """Deliver with a new sink and cursor file every few rounds, as a watch that is restarted does."""
+    clock = Clock()
+    delivery = Delivery(make_sink(), folder, clock)
+    for turn in range(rounds):
+        delivery.pump(journal, "g")
+        clock.now += 120
+        if delivery.done:
+            break
+        if turn % 3 == 2:
+            delivery.close()
+            delivery = Delivery(make_sink(), folder, clock)
+    delivery.close()
+    return delivery
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert condition()
