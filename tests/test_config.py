@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echobank.config import Config, load_config, to_dict, to_yaml, value_of
+from echobank.config import Config, find_config, load_config, packaged_configs, to_dict, to_yaml, value_of
 from echobank.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -94,3 +94,21 @@ def test_a_wrong_file_is_named(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml.*No such file"):
         load_config(tmp_path / "nowhere.yaml")
+
+
+def test_packaged_settings_are_found_by_word_and_by_the_path_of_the_repository_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert {"default", "best", "demo", "spectrum"} <= set(packaged_configs())
+    for name in packaged_configs():
+        assert load_config(name) == load_config(f"configs/{name}.yaml") == load_config(ROOT / f"configs/{name}.yaml")
+
+
+def test_a_file_of_the_user_goes_before_a_packaged_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/default.yaml").write_text("model: {k: 7}")
+    assert load_config("configs/default.yaml").model.k == 7
+    assert load_config("default").model.k == 3
+    assert find_config("other/default.yaml").name == "default.yaml" and not find_config("other/default.yaml").exists()
+    with pytest.raises(ConfigError, match="one of best"):
+        load_config("nothing")

@@ -17,20 +17,22 @@ import yaml
 from echobank.errors import ConfigError
 from echobank.settings import Config
 
-__all__ = ["Config", "load_config", "to_dict", "to_yaml", "value_of"]
+__all__ = ["Config", "find_config", "load_config", "packaged_configs", "to_dict", "to_yaml", "value_of"]
+
+PACKAGED = Path(__file__).parent / "configs"
 
 
 def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` overrides, and check every value.
 
     Args:
-        path: A YAML file; None takes the defaults.
+        path: A YAML file, or the name of a packaged one (`find_config`); None takes the defaults.
         overrides: `section.key=value`, the value written as in YAML.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong.
     """
-    tree: dict[str, Any] = {} if path is None else _read(Path(path))
+    tree: dict[str, Any] = {} if path is None else _read(find_config(path))
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
@@ -43,6 +45,25 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     config: Config = _build(Config, tree, "", path or "--set")
     _check(config)
     return config
+
+
+def find_config(name: Path | str) -> Path:
+    """Return a settings file: the file of that name, or the packaged one that it names.
+
+    Packaged files are named by a word, "default", or by their place in the repository, "configs/default.yaml", so
+    that both work from any folder and without a checkout.
+    """
+    path = Path(name)
+    if path.exists() or path.parent not in (Path(), Path("configs")):
+        return path
+    packaged = PACKAGED / path.with_suffix(".yaml").name
+    named = path.suffix == ".yaml" if path.parent == Path("configs") else path.suffix == ""
+    return packaged if named and packaged.exists() else path
+
+
+def packaged_configs() -> list[str]:
+    """Return the words that `find_config` knows."""
+    return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -70,7 +91,9 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ConfigError(
-            f"cannot read the configuration ({reason})", where=path, hint="see configs/default.yaml"
+            f"cannot read the configuration ({reason})",
+            where=path,
+            hint=f"give a YAML file, or one of {', '.join(packaged_configs())}",
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"the configuration is not YAML ({error})", where=path) from error

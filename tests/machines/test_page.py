@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from echobank.cli import main
-from echobank.machines.machine import Verdict, open_machine
+from echobank.machines.machine import open_machine
 from echobank.machines.page import Digest, make_page, write_page
+from echobank.machines.verdict import Verdict
 from tests.machines.sounds import RATE, hum, with_tone, write
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

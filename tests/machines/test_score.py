@@ -13,8 +13,9 @@ from echobank.detection.calibration import calibrate
 from echobank.journal import Journal
 from echobank.machines import score as scoring
 from echobank.machines.listener import Listener
-from echobank.machines.machine import COLUMNS, open_machine
+from echobank.machines.machine import open_machine
 from echobank.machines.score import journal_file, score_to_table
+from echobank.machines.verdict import COLUMNS
 from tests.machines.sounds import hum, write
 
 

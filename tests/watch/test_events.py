@@ -3,7 +3,7 @@
 import pytest
 
 from echobank.errors import ConfigError
-from echobank.machines.machine import Verdict
+from echobank.machines.verdict import Verdict
 from echobank.watch.events import Rule, advance, start_state
 
 

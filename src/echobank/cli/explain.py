@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def as_plain(it: "Explanation") -> dict[str, Any]:
     """Return an explanation as plain values; times are from the beginning of the recording, seconds."""
-    from echobank.machines.machine import plain
+    from echobank.machines.verdict import plain
 
     start = it.verdict.start or 0.0
     regions = [

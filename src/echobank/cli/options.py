@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from echobank.cli.progress import bar
-from echobank.config import Config, load_config
+from echobank.config import Config, load_config, packaged_configs
 from echobank.errors import EXIT_OK, EXIT_SKIPPED
 from echobank.models.default import settle_encoder
 from echobank.models.feeding import Skipped
@@ -14,7 +14,10 @@ from echobank.models.feeding import Skipped
 def add_config(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Add `--config`, `--set` and `--weights`."""
     parser.add_argument(
-        "--config", metavar="FILE", required=required, help="settings, for example configs/default.yaml"
+        "--config",
+        metavar="FILE",
+        required=required,
+        help=f"settings: a YAML file, or one of {', '.join(packaged_configs())}",
     )
     parser.add_argument(
         "--set",

@@ -12,8 +12,9 @@ from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
 from echobank.machines.tags import find_recordings
 
 if TYPE_CHECKING:
-    from echobank.machines.machine import Machine, Verdict
+    from echobank.machines.machine import Machine
     from echobank.machines.score import Tally
+    from echobank.machines.verdict import Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,10 @@ from echobank.machines import archive, curate
 from echobank.machines.explain import Explanation, explain
 from echobank.machines.fit import FitSettings, Harvest, fit_machine, gather, machine_config, roots_of
 from echobank.machines.health import Health, health
-from echobank.machines.machine import Machine, Verdict, assemble, open_machine
+from echobank.machines.machine import Machine, assemble, open_machine
 from echobank.machines.score import score_stream
 from echobank.machines.tags import Tagging, find_recordings
+from echobank.machines.verdict import Verdict
 
 
 class Detector:

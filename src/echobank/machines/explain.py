@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from echobank.data.audio import Window
 from echobank.errors import AudioError, BankError, InputError
 from echobank.machines.listener import Heard
-from echobank.machines.machine import REMEMBERED, Machine, Verdict, locate, similarities
+from echobank.machines.machine import Machine, locate, similarities
 from echobank.machines.regions import Region, excess_db, find_regions, without
+from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.models.encoder import Float32
 
 Float64 = NDArray[np.float64]

@@ -12,6 +12,7 @@ import numpy as np
 from echobank.config import load_config
 from echobank.detection.bank import Bank, Row, build_bank
 from echobank.errors import BankError, ConfigError, InputError
+from echobank.library_versions import library_versions
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.machine import Machine, assemble, calibrated
 from echobank.machines.tags import Tagging, find_recordings, state_of
@@ -19,7 +20,6 @@ from echobank.models.default import settle_encoder
 from echobank.models.feeding import Skipped
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
-from echobank.pipeline.run import library_versions
 from echobank.progress import Progress, silent
 from echobank.settings import Config
 

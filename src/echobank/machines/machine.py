@@ -1,11 +1,10 @@
 """A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,50 +17,14 @@ from echobank.detection.provenance import require_same_maker
 from echobank.errors import BankError
 from echobank.machines.archive import bank_file
 from echobank.machines.listener import Heard, Listener
+from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.models.encoder import Float32
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
 from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
-REMEMBERED = "in_bank"  # flag of a recording that the bank has: it is compared with itself
 _CHUNK = 256  # queries compared with the whole bank at a time; bounds memory
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One window of one recording, judged. Field names are the columns of every table, line and message.
-
-    Attributes:
-        file: The recording, as it was given.
-        start: Where the window begins, seconds.
-        seconds: Its length.
-        score: Anomaly score; larger is more anomalous.
-        p_value: Conformal p-value among the machine's own healthy windows.
-        percentile: Share of the machine's own healthy windows that score less, percent.
-        decision: 1 is anomalous at the threshold in force.
-        nearest: The nearest healthy recording.
-        nearest_start: Where its window begins, seconds.
-        level_dbfs: RMS level, dB of full scale.
-        flags: Quality flags, joined by "+"; "in_bank" says that the recording is compared with itself.
-        error: Why the recording could not be scored; then every number is None.
-    """
-
-    file: str
-    start: float | None = None
-    seconds: float | None = None
-    score: float | None = None
-    p_value: float | None = None
-    percentile: float | None = None
-    decision: int | None = None
-    nearest: str = ""
-    nearest_start: float | None = None
-    level_dbfs: float | None = None
-    flags: str = ""
-    error: str = ""
-
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(Verdict))
 
 
 @dataclass(frozen=True)
@@ -257,13 +220,3 @@ def _unit(vectors: Float32) -> Float32:
     lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
     unit: Float32 = vectors / np.maximum(lengths, np.float32(1e-12))
     return unit
-
-
-def plain(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as a plain mapping, in the order of `COLUMNS`."""
-    return dataclasses.asdict(verdict)
-
-
-def from_plain(values: Mapping[str, Any]) -> Verdict:
-    """Return the verdict that `plain` made a mapping of."""
-    return Verdict(**values)

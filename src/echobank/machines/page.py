@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from echobank.errors import AudioError, InputError
+from echobank.library_versions import library_versions
 from echobank.machines.archive import revision_of
 from echobank.machines.explain import Explanation, Sound, clock, explain, hertz
 from echobank.machines.health import describe_health, health, percent
-from echobank.machines.machine import Machine, Verdict
+from echobank.machines.machine import Machine
 from echobank.machines.regions import DECIBEL, FRAME_SECONDS, mel_edges_hz
 from echobank.machines.score import score_stream
-from echobank.pipeline.run import library_versions
+from echobank.machines.verdict import Verdict
 from echobank.report.machine_report import Case, Excerpt, Line, MachinePage, Mark, write_machine_report
 from echobank.version import __version__
 

@@ -12,8 +12,9 @@ from typing import Any
 from echobank.errors import InputError
 from echobank.journal import Journal, read_journal
 from echobank.machines.archive import bank_file
-from echobank.machines.machine import Machine, Verdict, from_plain, plain
+from echobank.machines.machine import Machine
 from echobank.machines.table import check_table, write_table
+from echobank.machines.verdict import Verdict, from_plain, plain
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file
 from echobank.watch.landing import stamp_of

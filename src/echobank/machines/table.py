@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from echobank.errors import InputError
-from echobank.machines.machine import COLUMNS, Verdict, plain
+from echobank.machines.verdict import COLUMNS, Verdict, plain
 from echobank.storage import atomic_path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")

@@ -1,11 +1,9 @@
 """What the stages of a run share: recordings, encoder, the reader with its caches, and the record of the run."""
 
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from echobank.data.audio import RESAMPLER
 from echobank.data.dcase import Dataset, scan
 from echobank.data.index import ClipIndex, LogmelCache
 from echobank.errors import InputError
+from echobank.library_versions import library_versions
 from echobank.models.device import pick_device
 from echobank.models.embedding_store import EmbeddingStore, store_facts
 from echobank.models.encoder import Encoder, Float32
@@ -24,9 +23,7 @@ from echobank.models.registry import front_end_of, load_encoder
 from echobank.pipeline.clips import ClipReader
 from echobank.progress import Progress, silent
 from echobank.storage import write_json
-from echobank.version import __version__
 
-_LIBRARIES = ("numpy", "scipy", "torch", "soundfile", "soxr", "safetensors", "scikit-learn")
 _REMEMBERED = "dataset.json"
 
 
@@ -161,14 +158,3 @@ class Run:
     @property
     def _remembered(self) -> Path:
         return Path(self.config.data.cache) / _REMEMBERED
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    found = {"echobank": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found

@@ -42,7 +42,7 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class Card:
+class MachineCard:
     """Everything the page says about one machine and section."""
 
     anchor: str
@@ -102,11 +102,11 @@ def report_html(evaluation: Evaluation, intervals: Intervals, facts: RunFacts, t
 
 def _card(
     result: MachineResult, limits: tuple[Interval, Interval, Interval], item: LabelledScores, several: bool
-) -> Card:
+) -> MachineCard:
     values = (result.source.auc, result.target.auc, result.pauc)
     source, target, pauc = (_figure(value, interval) for value, interval in zip(values, limits, strict=True))
     decided = [(name, getattr(result, name)) for name in ("source", "target")] if item.decisions is not None else []
-    return Card(
+    return MachineCard(
         f"{result.machine}-{result.section}",
         f"{result.machine} section {result.section}" if several else result.machine,
         (source, target, pauc),

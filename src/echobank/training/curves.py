@@ -8,7 +8,7 @@ import numpy as np
 
 from echobank.errors import InputError
 from echobank.storage import atomic_path, write_json
-from echobank.training.training_state import Journal
+from echobank.training.training_state import TrainingJournal
 
 
 def can_draw() -> bool:
@@ -16,7 +16,7 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def write_journal(journal: Journal, path: Path) -> Path:
+def write_journal(journal: TrainingJournal, path: Path) -> Path:
     """Write losses, learning rates and validations as JSON.
 
     Raises:
@@ -26,7 +26,7 @@ def write_journal(journal: Journal, path: Path) -> Path:
     return path
 
 
-def draw_curves(journal: Journal, path: Path, title: str) -> Path:
+def draw_curves(journal: TrainingJournal, path: Path, title: str) -> Path:
     """Draw loss, validation and learning rate over the steps; the file's suffix says the format (svg, png).
 
     Raises:

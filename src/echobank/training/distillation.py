@@ -22,11 +22,11 @@ from echobank.training.curves import can_draw, draw_curves, write_journal
 from echobank.training.lessons import Course, Lesson, stream
 from echobank.training.loop import LoopSettings, fit
 from echobank.training.objective import Objective, Weights
-from echobank.training.recordings import Recording
+from echobank.training.recordings import SoundFile
 from echobank.training.streams import StreamSettings, count_labels
 from echobank.training.student import STUDENTS, Student, write_student
 from echobank.training.teachers import Teachers, load_teachers
-from echobank.training.training_state import Journal
+from echobank.training.training_state import TrainingJournal
 
 _CALIBRATION = 8  # lessons that targets are z-scored by
 _VALIDATION = 4  # lessons that no step sees
@@ -92,13 +92,13 @@ class Distilled:
 
     path: Path
     files: tuple[Path, ...]
-    journal: Journal
+    journal: TrainingJournal
     parameters: int
     explained: tuple[tuple[str, float, float], ...]
 
 
 def distil(
-    recordings: Sequence[Recording], settings: DistilSettings, folder: Path, progress: Progress = silent
+    recordings: Sequence[SoundFile], settings: DistilSettings, folder: Path, progress: Progress = silent
 ) -> Distilled:
     """Train a student; go on where an interrupted run of the same settings and recordings stopped.
 
@@ -189,7 +189,7 @@ def _unexplained(objective: Objective, held: Sequence[Lesson]) -> float:
     return float(1.0 - shares.mean())
 
 
-def _identity(settings: DistilSettings, teachers: Teachers, recordings: Sequence[Recording]) -> dict[str, Any]:
+def _identity(settings: DistilSettings, teachers: Teachers, recordings: Sequence[SoundFile]) -> dict[str, Any]:
     """Return what an interrupted run and its resumption must share; where it runs is not among it."""
     stated = asdict(settings)
     for key in ("teachers", "workers", "device"):
@@ -215,7 +215,7 @@ def _write(
     objective: Objective,
     teachers: Teachers,
     held: Sequence[Lesson],
-    journal: Journal,
+    journal: TrainingJournal,
     settings: DistilSettings,
     folder: Path,
 ) -> Distilled:

@@ -27,7 +27,7 @@ from echobank.training.loop import LoopSettings, fit
 from echobank.training.lora import LoraEncoder
 from echobank.training.material import Load
 from echobank.training.task import Task
-from echobank.training.training_state import Journal
+from echobank.training.training_state import TrainingJournal
 from echobank.training.validation import neighbour_ratio, validation_set
 
 EMBEDDING = 256  # size that the head sees
@@ -51,7 +51,7 @@ class Finetuned:
     adapter: Adapter
     path: Path
     files: tuple[Path, ...]
-    journal: Journal
+    journal: TrainingJournal
     task: Task
 
 
@@ -187,7 +187,7 @@ def _validation(task: Task, encoder: LoraEncoder) -> Callable[[], float]:
     return validate
 
 
-def _card(task: Task, journal: Journal) -> AdapterCard:
+def _card(task: Task, journal: TrainingJournal) -> AdapterCard:
     facts, settings = task.base.encoder.facts, task.settings
     return AdapterCard(
         base=task.base.name,

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from echobank.models.logmel import logmel
 from echobank.storage import write_bytes
-from echobank.training.recordings import Recording
+from echobank.training.recordings import SoundFile
 from echobank.training.streams import StreamSettings, draw_batch
 from echobank.training.teachers import Teachers, load_teachers
 
@@ -33,7 +33,7 @@ class Course:
         cache: Folder that keeps what was made; None makes it again on each pass.
     """
 
-    recordings: tuple[Recording, ...]
+    recordings: tuple[SoundFile, ...]
     settings: StreamSettings
     teachers: tuple[str, ...]
     bands: int

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from echobank.errors import InputError
 from echobank.progress import Progress, silent
-from echobank.training.training_state import Journal, State, copy_into, learned, load_checkpoint, save_checkpoint
+from echobank.training.training_state import (
+    State,
+    TrainingJournal,
+    copy_into,
+    learned,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -93,7 +100,7 @@ def fit(
     validate: Callable[[], float] | None = None,
     progress: Progress = silent,
     label: str = "train",
-) -> Journal:
+) -> TrainingJournal:
     """Train what requires gradients in `model`, in place; go on from the folder's checkpoint where there is one.
 
     At the end the model holds the best state seen by validation, else the running mean, else the last state.
@@ -121,7 +128,7 @@ def fit(
         journal, states = load_checkpoint(path, model, optimizer, identity)
         averages.restore(states, next(model.parameters()).device)
     else:
-        journal = Journal()
+        journal = TrainingJournal()
         if validate:
             _validate(model, validate, journal, averages)
     for step in progress(_steps(journal, settings), total=settings.steps - journal.step, label=label):
@@ -141,7 +148,7 @@ def fit(
     return journal
 
 
-def _steps(journal: Journal, settings: LoopSettings) -> Iterator[int]:
+def _steps(journal: TrainingJournal, settings: LoopSettings) -> Iterator[int]:
     while journal.step < settings.steps and not journal.stopped:
         yield journal.step
 
@@ -161,7 +168,7 @@ def _step(
     loss_at: Callable[[int], Tensor],
     settings: LoopSettings,
     step: int,
-    journal: Journal,
+    journal: TrainingJournal,
 ) -> None:
     rate = settings.rate(step)
     for group in optimizer.param_groups:
@@ -183,7 +190,7 @@ def _step(
     journal.rates.append(rate)
 
 
-def _validate(model: nn.Module, validate: Callable[[], float], journal: Journal, averages: _Averages) -> None:
+def _validate(model: nn.Module, validate: Callable[[], float], journal: TrainingJournal, averages: _Averages) -> None:
     """Validate the running mean where there is one, else the model; leave the model and the generator as they were."""
     current = _snapshot(model)
     generator = torch.get_rng_state()
@@ -200,7 +207,7 @@ def _validate(model: nn.Module, validate: Callable[[], float], journal: Journal,
     torch.set_rng_state(generator)
 
 
-def _stop_early(journal: Journal, patience: int) -> None:
+def _stop_early(journal: TrainingJournal, patience: int) -> None:
     steps = [step for step, _ in journal.validations]
     since = sum(step > (journal.best or 0) for step in steps)
     if patience and since >= patience:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from echobank.data.augment import mix_noise
 from echobank.data.synthesis.signals import RATE
 from echobank.errors import AudioError
-from echobank.training.recordings import Recording, draw_recording, read_piece
+from echobank.training.recordings import SoundFile, draw_recording, read_piece
 
 Float32 = NDArray[np.float32]
 Rng = np.random.Generator
@@ -61,7 +61,7 @@ class Place:
         spread_db: How much ratio and level differ between clips, dB.
     """
 
-    behind: Recording | None
+    behind: SoundFile | None
     snr: float
     noise_snr: float | None
     response: NDArray[np.float64] | None
@@ -69,7 +69,7 @@ class Place:
     spread_db: float
 
 
-def draw_place(recordings: Sequence[Recording], settings: PlaceSettings, rng: Rng) -> Place:
+def draw_place(recordings: Sequence[SoundFile], settings: PlaceSettings, rng: Rng) -> Place:
     """Return a place, its background one of the recordings."""
     behind = draw_recording(recordings, rng) if recordings and rng.random() < settings.mixing else None
     return Place(

@@ -19,7 +19,7 @@ Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
-class Recording:
+class SoundFile:
     """A recording that pieces are read from: its file, its rate in Hz and its length in frames."""
 
     path: Path
@@ -27,13 +27,13 @@ class Recording:
     frames: int
 
 
-def scan_audio(folders: Sequence[Path]) -> tuple[tuple[Recording, ...], tuple[str, ...]]:
+def scan_audio(folders: Sequence[Path]) -> tuple[tuple[SoundFile, ...], tuple[str, ...]]:
     """Return the recordings below folders, sorted by path, and one line for each file that cannot be used.
 
     Raises:
         InputError: A folder does not exist, or none of its files can be used.
     """
-    good: list[Recording] = []
+    good: list[SoundFile] = []
     bad: list[str] = []
     for folder in folders:
         if not folder.is_dir():
@@ -46,7 +46,7 @@ def scan_audio(folders: Sequence[Path]) -> tuple[tuple[Recording, ...], tuple[st
                 bad.append(f"{path}: cannot be read as audio")
                 continue
             if info.frames:
-                good.append(Recording(path, info.samplerate, info.frames))
+                good.append(SoundFile(path, info.samplerate, info.frames))
             else:
                 bad.append(f"{path}: empty")
         if len(good) == before:
@@ -54,13 +54,13 @@ def scan_audio(folders: Sequence[Path]) -> tuple[tuple[Recording, ...], tuple[st
     return tuple(good), tuple(bad)
 
 
-def draw_recording(recordings: Sequence[Recording], rng: Rng) -> Recording:
+def draw_recording(recordings: Sequence[SoundFile], rng: Rng) -> SoundFile:
     """Return a recording, long ones drawn more often, by the root of their length."""
     chances = np.sqrt([recording.frames / recording.rate for recording in recordings])
     return recordings[int(rng.choice(len(recordings), p=chances / chances.sum()))]
 
 
-def read_piece(recording: Recording, length: int, rng: Rng) -> Float32:
+def read_piece(recording: SoundFile, length: int, rng: Rng) -> Float32:
     """Return a stretch of a recording's first channel from a random place, float32[length]; a short one repeats."""
     wanted = -(-length * recording.rate // RATE)
     start = int(rng.integers(max(1, recording.frames - wanted + 1)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from echobank.data.synthesis.machine_types import MACHINES, record
 from echobank.data.synthesis.signals import RATE, Fault
 from echobank.training.places import PlaceSettings, draw_place, hear_at
-from echobank.training.recordings import Recording, draw_recording, read_piece
+from echobank.training.recordings import SoundFile, draw_recording, read_piece
 
 Float32 = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ class StreamSettings:
 
 
 @dataclass(frozen=True)
-class Heard:
+class SceneBatch:
     """The clips of a batch.
 
     Attributes:
@@ -74,7 +74,7 @@ def count_labels(settings: StreamSettings) -> tuple[int, int]:
     return settings.identities * len(MACHINES), len(_STATES)
 
 
-def draw_batch(recordings: Sequence[Recording], settings: StreamSettings, number: int) -> Heard:
+def draw_batch(recordings: Sequence[SoundFile], settings: StreamSettings, number: int) -> SceneBatch:
     """Return the clips of a batch.
 
     Raises:
@@ -98,7 +98,7 @@ def draw_batch(recordings: Sequence[Recording], settings: StreamSettings, number
         clips += [hear_at(place, sound, rng) for sound in sounds]
         identities += [identity] * settings.members
         states += [state] * settings.members
-    return Heard(np.stack(clips), np.array(identities), np.array(states))
+    return SceneBatch(np.stack(clips), np.array(identities), np.array(states))
 
 
 def _record(state: int, individual: int, length: int, settings: StreamSettings, rng: np.random.Generator) -> Float32:

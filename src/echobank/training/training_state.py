@@ -24,7 +24,7 @@ State = dict[str, Tensor]
 
 
 @dataclass
-class Journal:
+class TrainingJournal:
     """What happened so far.
 
     Attributes:
@@ -71,7 +71,7 @@ def save_checkpoint(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    journal: Journal,
+    journal: TrainingJournal,
     identity: dict[str, Any],
     extra: dict[str, State],
 ) -> None:
@@ -105,7 +105,7 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
-) -> tuple[Journal, dict[str, State]]:
+) -> tuple[TrainingJournal, dict[str, State]]:
     """Put a run back to where `save_checkpoint` left it; return its journal and the further states by prefix.
 
     Raises:
@@ -136,7 +136,7 @@ def load_checkpoint(
             torch.cuda.set_rng_state(generators["cuda"])
         facts = dict(header["journal"])
         facts["validations"] = [(int(step), float(value)) for step, value in facts["validations"]]
-        return Journal(**facts), groups
+        return TrainingJournal(**facts), groups
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path) from error
 

@@ -21,8 +21,9 @@ from echobank.detection.bank import load_bank
 from echobank.errors import BankError, InputError, OutputError
 from echobank.journal import Journal, read_journal
 from echobank.machines.archive import bank_file
-from echobank.machines.machine import Machine, Verdict, assemble
+from echobank.machines.machine import Machine, assemble
 from echobank.machines.score import score_stream
+from echobank.machines.verdict import Verdict
 from echobank.storage import write_bytes
 from echobank.watch.events import Message, Rule, advance, make_rule, start_state
 from echobank.watch.landing import Landed, Landing, stamp_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from echobank.errors import ConfigError
-from echobank.machines.machine import Machine, Verdict, plain
+from echobank.machines.machine import Machine
+from echobank.machines.verdict import Verdict, plain
 
 _NAMESPACE = uuid.UUID("6f6f2f3e-0b0c-5a55-9a4e-6563686f626b")  # fixed, so that ids are the same after a restart
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from echobank.errors import ConfigError, EchobankError
-from echobank.machines.machine import COLUMNS
+from echobank.machines.verdict import COLUMNS
 from echobank.watch.events import Message
 
 EVENTS = frozenset({"open", "close", "error", "heartbeat"})

@@ -54,7 +54,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineType:
     """A machine type.
 
     Attributes:
@@ -83,10 +83,10 @@ def _toy(car: str, speed: str, mic: int, relative: float, variant: int, noise: s
     return Condition(attributes, relative, 0.5, noise, snr, mic, variant)
 
 
-MACHINES: dict[str, Machine] = {
+MACHINES: dict[str, MachineType] = {
     machine.name: machine
     for machine in (
-        Machine(
+        MachineType(
             "ToyCar",
             toy_car,
             TOY_CAR_FAULTS,
@@ -98,7 +98,7 @@ MACHINES: dict[str, Machine] = {
             (_toy("C1", "34V", 2, 1.08, 2, "babble", 6), _toy("C1", "37V", 2, 1.15, 2, "babble", 6)),
             (0.1, 0.6),
         ),
-        Machine(
+        MachineType(
             "ToyTrain",
             toy_train,
             TOY_TRAIN_FAULTS,
@@ -112,7 +112,7 @@ MACHINES: dict[str, Machine] = {
             attributes_known=False,
             supplemental="machine",
         ),
-        Machine(
+        MachineType(
             "bearing",
             bearing,
             BEARING_FAULTS,
@@ -128,7 +128,7 @@ MACHINES: dict[str, Machine] = {
             attributes_known=False,
             supplemental="machine",
         ),
-        Machine(
+        MachineType(
             "fan",
             fan,
             FAN_FAULTS,
@@ -139,7 +139,7 @@ MACHINES: dict[str, Machine] = {
             ),
             (0.2, 0.9),
         ),
-        Machine(
+        MachineType(
             "gearbox",
             gearbox,
             GEARBOX_FAULTS,
@@ -157,7 +157,7 @@ MACHINES: dict[str, Machine] = {
             ),
             (0.2, 0.9),
         ),
-        Machine(
+        MachineType(
             "slider",
             slider,
             SLIDER_FAULTS,
@@ -173,7 +173,7 @@ MACHINES: dict[str, Machine] = {
             (0.35, 1.0),
             attributes_known=False,
         ),
-        Machine(
+        MachineType(
             "valve",
             valve,
             VALVE_FAULTS,
@@ -189,7 +189,7 @@ MACHINES: dict[str, Machine] = {
 }
 
 
-def find_machine(name: str) -> Machine:
+def find_machine(name: str) -> MachineType:
     """Return a machine type by its name.
 
     Raises:
@@ -203,7 +203,7 @@ def find_machine(name: str) -> Machine:
 
 
 def render(
-    machine: Machine, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
+    machine: MachineType, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
 ) -> Float32:
     """Return one machine alone, as its microphone hears it, float32[T] in [-1, 1] at `signals.RATE`.
 
@@ -244,7 +244,7 @@ def background(condition: Condition, seconds: float, rng: Rng) -> Float32:
 
 
 def record(
-    machine: Machine, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
+    machine: MachineType, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
 ) -> Float32:
     """Return one recording: the machine and its factory noise, float32[T] in [-1, 1] at `signals.RATE`.
 

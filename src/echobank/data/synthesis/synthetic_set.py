@@ -22,7 +22,15 @@ import numpy as np
 import soundfile
 
 from echobank.cores import core_count
-from echobank.data.synthesis.machine_types import MACHINES, Condition, Machine, background, find_machine, record, render
+from echobank.data.synthesis.machine_types import (
+    MACHINES,
+    Condition,
+    MachineType,
+    background,
+    find_machine,
+    record,
+    render,
+)
 from echobank.data.synthesis.signals import RATE, Fault
 from echobank.errors import InputError
 from echobank.progress import Progress, silent
@@ -95,7 +103,7 @@ class Synthesised:
     kept: int
 
 
-def plan_clips(machine: Machine, settings: Settings) -> tuple[PlannedClip, ...]:
+def plan_clips(machine: MachineType, settings: Settings) -> tuple[PlannedClip, ...]:
     """Return every clip of a machine, named as in DCASE 2025: numbers from 0000 a split, domain and condition."""
     clips: list[PlannedClip] = []
     for domain, conditions in (("source", machine.source), ("target", machine.target)):
@@ -231,13 +239,13 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _attributes(machine: Machine, condition: Condition) -> str:
+def _attributes(machine: MachineType, condition: Condition) -> str:
     if not machine.attributes_known:
         return "noAttribute"
     return "_".join(f"{name}_{value}" for name, value in condition.attributes)
 
 
-def _table(machine: Machine, clips: Sequence[PlannedClip]) -> str:
+def _table(machine: MachineType, clips: Sequence[PlannedClip]) -> str:
     """Return `attributes_00.csv`: file name, then name and value of each attribute; no columns where none are known."""
     width = len(machine.source[0].attributes) if machine.attributes_known else 0
     lines = ["file_name" + "".join(f",d{i}p,d{i}v" for i in range(1, width + 1))]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from echobank.errors import ConfigError, WeightsError
 from echobank.models.encoder import EncoderFacts, Float32
-from echobank.models.encoders.sidecar import KNOWN, Layer, Sidecar, read_sidecar
+from echobank.models.encoders.sidecar import KNOWN, GraphLayer, Sidecar, read_sidecar
 from echobank.models.logmel import MELS, SHORTEST, audible, logmel
 from echobank.models.weights.cards import Card
 
@@ -118,7 +118,7 @@ class OnnxEncoder:
     def _shortest(self) -> int:
         return round(self._sidecar.shortest_seconds * self._sidecar.sample_rate)
 
-    def _layer(self, number: int | None) -> Layer:
+    def _layer(self, number: int | None) -> GraphLayer:
         layers = self._sidecar.layers
         if number is not None and not 1 <= number <= len(layers):
             raise ConfigError(f"{self._sidecar.name} has layers 1 to {len(layers)}", value=number)
@@ -128,7 +128,7 @@ class OnnxEncoder:
         if self._sidecar.input.kind != kind:
             raise ConfigError(f"{self._sidecar.name} hears waveforms, it has no log-mel stage")
 
-    def _run(self, features: Float32, layer: Layer) -> Float32:
+    def _run(self, features: Float32, layer: GraphLayer) -> Float32:
         """Return float32[Pt, Pf, D] of a waveform float32[T] or a log-mel float32[F, 128]."""
         names = ("time", "mel")[: features.ndim]
         fed = _arrange(features, names, self._sidecar.input.axes.split())

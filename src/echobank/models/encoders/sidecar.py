@@ -44,7 +44,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Layer:
+class GraphLayer:
     """One output of the graph.
 
     Attributes:
@@ -77,7 +77,7 @@ class Sidecar:
     name: str
     sample_rate: int
     input: Input
-    layers: tuple[Layer, ...]
+    layers: tuple[GraphLayer, ...]
     shortest_seconds: float = 0.0
     licence: str = ""
     citation: str = ""
@@ -98,7 +98,10 @@ KNOWN = {
         name="mn04",
         sample_rate=32000,
         input=Input("waveform_32k"),
-        layers=(Layer("tokens", "batch dimension band time", 0.16, _MN04_BANDS), Layer("features", "batch dimension")),
+        layers=(
+            GraphLayer("tokens", "batch dimension band time", 0.16, _MN04_BANDS),
+            GraphLayer("features", "batch dimension"),
+        ),
         shortest_seconds=1.0,
         licence="MIT",
         citation=_EFFICIENT_AT,
@@ -107,7 +110,7 @@ KNOWN = {
         name="soundnet_onnx",
         sample_rate=22050,
         input=Input("waveform_22k"),
-        layers=(Layer("features", "batch dimension"), Layer("tokens", "batch dimension time", 4096 / 22050)),
+        layers=(GraphLayer("features", "batch dimension"), GraphLayer("tokens", "batch dimension time", 4096 / 22050)),
         shortest_seconds=0.8,
         licence="MIT",
         citation=_SOUNDNET,
@@ -145,11 +148,11 @@ def _sidecar(tree: Any) -> Sidecar:
     return Sidecar(**values)
 
 
-def _layer(tree: Any) -> Layer:
-    values = _values(Layer, tree, "a layer")
+def _layer(tree: Any) -> GraphLayer:
+    values = _values(GraphLayer, tree, "a layer")
     edges = values.get("band_edges_hz", ())
     values["band_edges_hz"] = tuple((float(low), float(high)) for low, high in edges)
-    return Layer(**values)
+    return GraphLayer(**values)
 
 
 def _values(cls: Any, tree: Any, place: str) -> dict[str, Any]:
