@@ -66,18 +66,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Window(Clip):
-    """A stretch of a recording; level and flags are those of the stretch, after resampling.
-
-    Attributes:
-        start: Where it begins in the recording, seconds.
-    """
-
-    start: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Stream:
+class Stream:
     """An open file: its rate in Hz, its number of channels, and float32 blocks of the channel asked for."""
 
     rate: int
@@ -97,7 +86,7 @@ def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) 
         AudioError: The file cannot be read, is not audio, is cut short, empty or not finite, or lacks the channel.
     """
     path = Path(path)
-    with _opened(path, channel) as (stream, sha256):
+    with opened(path, channel) as (stream, sha256):
         blocks = list(stream.blocks)
         source = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     samples = source
@@ -105,71 +94,13 @@ def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) 
         samples = soxr.resample(source, stream.rate, sample_rate, quality=RESAMPLER_QUALITY)
     if not len(samples):
         raise AudioError("too short to use", value=f"{len(source)} samples", where=path)
-    peak, rms, flags = _quality(source, stream.rate)
+    peak, rms, flags = quality(source, stream.rate)
     seconds = len(source) / stream.rate
     return Clip(samples, sample_rate, stream.rate, stream.channels, channel, seconds, sha256, peak, rms, flags)
 
 
-def read_windows(
-    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0
-) -> Iterator[Window]:
-    """Yield windows of a recording of any length in bounded memory.
-
-    Windows begin every `hop` seconds. When some of the end is left over, one more window ends with the
-    recording; a recording shorter than a window is one short window.
-
-    Args:
-        path: As `read_clip`.
-        seconds: Length of a window.
-        hop: Distance between the beginnings of windows, seconds.
-        sample_rate: Rate wanted, Hz.
-        channel: Channel wanted, from 0.
-
-    Raises:
-        AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
-    """
-    path = Path(path)
-    size = round(seconds * sample_rate)
-    if size < 1 or round(hop * sample_rate) < 1:
-        raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
-    with _opened(path, channel) as (stream, sha256):
-        for begin, samples in _cut(_resampled(stream, sample_rate), size, hop * sample_rate):
-            peak, rms, flags = _quality(samples, sample_rate)
-            length = len(samples) / sample_rate
-            rates = (sample_rate, stream.rate, stream.channels, channel)
-            yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
-
-
-def _cut(blocks: Iterator[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
-    """Yield (first sample, float32[size]) every `hop` samples; see `read_windows` for the end."""
-    held = np.zeros(0, np.float32)
-    base = count = end = 0
-    for block in blocks:
-        held = np.concatenate((held, block))
-        while base + len(held) >= round(count * hop) + size:
-            begin = round(count * hop)
-            yield begin, held[begin - base : begin - base + size].copy()
-            count, end = count + 1, begin + size
-        drop = max(0, min(round(count * hop), base + len(held) - size) - base)
-        held, base = held[drop:], base + drop
-    total = base + len(held)
-    if end < total and round(count * hop) < total:
-        last = held[-size:].copy()
-        yield total - len(last), last
-
-
-def _resampled(stream: _Stream, sample_rate: int) -> Iterator[Float32]:
-    if stream.rate == sample_rate:
-        yield from stream.blocks
-        return
-    resampler = soxr.ResampleStream(stream.rate, sample_rate, 1, dtype="float32", quality=RESAMPLER_QUALITY)
-    for block in stream.blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
 @contextmanager
-def _opened(path: Path, channel: int) -> Iterator[tuple[_Stream, str]]:
+def opened(path: Path, channel: int) -> Iterator[tuple[Stream, str]]:
     """Open a recording; files of ordinary size are read from disk once, for the hash and the samples both."""
     try:
         if path.stat().st_size < _IN_MEMORY_BYTES:
@@ -185,7 +116,7 @@ def _opened(path: Path, channel: int) -> Iterator[tuple[_Stream, str]]:
         raise AudioError(f"not a recording that can be read ({error.error_string.rstrip('. ')})", where=path) from error
 
 
-def _stream(handle: BinaryIO, path: Path, channel: int) -> _Stream:
+def _stream(handle: BinaryIO, path: Path, channel: int) -> Stream:
     if not handle.read(1):
         raise AudioError("the file is empty", where=path)
     _refuse_short_wav(handle, path)
@@ -194,7 +125,7 @@ def _stream(handle: BinaryIO, path: Path, channel: int) -> _Stream:
         raise AudioError("sample rate out of range", value=f"{sound.samplerate} Hz", where=path)
     if not 0 <= channel < sound.channels:
         raise AudioError(f"no channel {channel}, the recording has {sound.channels} (counted from 0)", where=path)
-    return _Stream(sound.samplerate, sound.channels, _decode(sound, path, channel))
+    return Stream(sound.samplerate, sound.channels, _decode(sound, path, channel))
 
 
 def _decode(sound: soundfile.SoundFile, path: Path, channel: int) -> Iterator[Float32]:
@@ -241,7 +172,7 @@ def _refuse_short_wav(handle: BinaryIO, path: Path) -> None:
     handle.seek(0)
 
 
-def _quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]:
+def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]:
     """Return peak and RMS in dB of full scale, and the quality flags; see `Clip`."""
     low, high = float(samples.min()), float(samples.max())
     peak = max(high, -low)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.data.audio import Window
+from echobank.data.windows import Window
 from echobank.errors import AudioError, BankError, InputError
 from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine, locate, similarities

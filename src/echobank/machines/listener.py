@@ -15,7 +15,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER, Window, read_windows
+from echobank.data.audio import RESAMPLER
+from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
 from echobank.models.embedding_store import store_facts
 from echobank.models.encoder import Encoder, Float32

@@ -1,0 +1,83 @@
+"""Cutting: a recording of any length to windows at the encoder's rate, in bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, opened, quality
+from echobank.errors import AudioError
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Window(Clip):
+    """A stretch of a recording; level and flags are those of the stretch, after resampling.
+
+    Attributes:
+        start: Where it begins in the recording, seconds.
+    """
+
+    start: float = 0.0
+
+
+def read_windows(
+    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0
+) -> Iterator[Window]:
+    """Yield windows of a recording of any length in bounded memory.
+
+    Windows begin every `hop` seconds. When some of the end is left over, one more window ends with the
+    recording; a recording shorter than a window is one short window.
+
+    Args:
+        path: As `read_clip`.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        sample_rate: Rate wanted, Hz.
+        channel: Channel wanted, from 0.
+
+    Raises:
+        AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
+    """
+    path = Path(path)
+    size = round(seconds * sample_rate)
+    if size < 1 or round(hop * sample_rate) < 1:
+        raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
+    with opened(path, channel) as (stream, sha256):
+        for begin, samples in _cut(_resampled(stream, sample_rate), size, hop * sample_rate):
+            peak, rms, flags = quality(samples, sample_rate)
+            length = len(samples) / sample_rate
+            rates = (sample_rate, stream.rate, stream.channels, channel)
+            yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
+
+
+def _cut(blocks: Iterator[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
+    """Yield (first sample, float32[size]) every `hop` samples; see `read_windows` for the end."""
+    held = np.zeros(0, np.float32)
+    base = count = end = 0
+    for block in blocks:
+        held = np.concatenate((held, block))
+        while base + len(held) >= round(count * hop) + size:
+            begin = round(count * hop)
+            yield begin, held[begin - base : begin - base + size].copy()
+            count, end = count + 1, begin + size
+        drop = max(0, min(round(count * hop), base + len(held) - size) - base)
+        held, base = held[drop:], base + drop
+    total = base + len(held)
+    if end < total and round(count * hop) < total:
+        last = held[-size:].copy()
+        yield total - len(last), last
+
+
+def _resampled(stream: Stream, sample_rate: int) -> Iterator[Float32]:
+    if stream.rate == sample_rate:
+        yield from stream.blocks
+        return
+    resampler = soxr.ResampleStream(stream.rate, sample_rate, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+    for block in stream.blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
