@@ -147,6 +147,33 @@ def test_faulty_score_files_are_one_line_with_file_and_line(tmp_path, capsys, sc
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(b",", b";").replace(b"0.", b"0,"),  # LibreOffice and Excel, decimal comma
+        lambda text: text.replace(b",", b";"),
+        lambda text: text.replace(b"0.", b"0,"),
+        lambda text: text.replace(b",", b"\t").replace(b"0.", b"0,"),
+        lambda text: text.replace(b"0.1", b'"0,1"').replace(b"0.9", b'"0,9"'),
+        lambda text: text.replace(b".wav,0.", b".wav;1,"),
+        lambda text: text.replace(b",0.", b";0,").replace(b"section", b"'section"),
+    ],
+)
+def test_a_table_of_another_locale_is_refused_with_what_to_write(tmp_path, capsys, change):
+    assert evaluate_files(tmp_path, change(GOOD)) == 2
+    message = capsys.readouterr().err
+    assert "line 1" in message and "a point in numbers, as in name.wav,0.53" in message
+    assert not (tmp_path / "evaluation.csv").exists()
+
+
+def test_decisions_of_another_locale_and_headers_are_refused_too(tmp_path, capsys):
+    decisions = GOOD.replace(b",0.1", b";0,0").replace(b",0.9", b";1,0")
+    assert evaluate_files(tmp_path, GOOD, decisions=decisions) == 2
+    assert "as in name.wav,0.53" in capsys.readouterr().err
+    assert evaluate_files(tmp_path, b"file_name,anomaly_score\n" + GOOD) == 2
+    assert "line 1: not the name of a recording: 'file_name'; the first column" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("decisions", "says"),
     [
         (

@@ -138,3 +138,9 @@ def test_help_and_usage_errors_do_not_wait_for_torch(command):
     for words, code in ((["--help"], 0), (["--nonsense"], 2)):
         done = subprocess.run([sys.executable, "-c", script, command, *words], capture_output=True, text=True)
         assert done.returncode == code and "AssertionError" not in done.stderr
+
+
+def test_a_table_of_tags_with_semicolons_says_what_to_write(tmp_path):
+    (tmp_path / "tags.csv").write_text("file;load\na.wav;0,53\n")
+    with pytest.raises(InputError, match="commas between columns, not semicolons"):
+        read_tags(tmp_path / "tags.csv")

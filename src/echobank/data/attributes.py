@@ -40,8 +40,10 @@ def _read(path: Path) -> dict[str, Attributes]:
     rows: dict[str, Attributes] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream)
-        if next(reader, [""])[0] != "file_name":
-            raise ValueError("the first column is not file_name")
+        header = next(reader, [""])
+        if header[0] != "file_name":
+            hint = "; write commas between columns, not semicolons" if ";" in header[0] else ""
+            raise ValueError(f"the first column is not file_name{hint}")
         for row in reader:
             if row:
                 key = "/".join(row[0].replace("\\", "/").split("/")[-2:])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from echobank.data.audio import AUDIO_SUFFIXES
 from echobank.errors import InputError
 
 Key = tuple[str, str]
@@ -15,11 +16,17 @@ Key = tuple[str, str]
 
 SCORES, DECISIONS = "anomaly_score", "decision_result"  # first words of the file names of the challenge
 
+_KINDS = ", ".join(AUDIO_SUFFIXES)
+_LOCALE = "write commas between columns and a point in numbers, as in name.wav,0.53; a spreadsheet may use others"
+
 V = TypeVar("V")
 
 
 def read_pairs(path: Path, convert: Callable[[str], V], *, most: int = 2) -> dict[str, V]:
     """Read `name,value` lines without a header; empty lines are passed over.
+
+    A line such as `name.wav;0,53`, which a spreadsheet writes where the decimal sign is a comma, would read as the
+    name `name.wav;0` with the score 53. Names must therefore end as recordings do, and such files are refused.
 
     Args:
         path: The file.
@@ -30,8 +37,8 @@ def read_pairs(path: Path, convert: Callable[[str], V], *, most: int = 2) -> dic
         The value of each name, sorted by name.
 
     Raises:
-        InputError: The file cannot be read or is empty, a line has not two columns, a value is wrong, or a name
-            comes twice.
+        InputError: The file cannot be read or is empty, a line has not two columns, a name is not that of a
+            recording or comes twice, or a value is wrong.
     """
     values: dict[str, V] = {}
     lines: dict[str, int] = {}
@@ -40,15 +47,20 @@ def read_pairs(path: Path, convert: Callable[[str], V], *, most: int = 2) -> dic
         where = f"{path}, line {reader.line_num}"
         if not row:
             continue
+        line, name = ",".join(row), row[0].strip()
         if not 2 <= len(row) <= most:
-            raise InputError(f"expected two columns (name, value), found {len(row)}", value=",".join(row), where=where)
-        name, text = row[0].strip(), row[1].strip()
+            what = f"expected two columns (name, value), found {len(row)}"
+            raise InputError(what, value=line, where=where, hint=_locale_hint(line))
+        if not name.lower().endswith(AUDIO_SUFFIXES):
+            hint = _locale_hint(line) or f"the first column holds file names, without a header; they end in {_KINDS}"
+            raise InputError("not the name of a recording", value=name, where=where, hint=hint)
+        text = row[1].strip()
         if name in values:
             raise InputError("a clip comes twice", value=name, where=where, hint=f"first in line {lines[name]}")
         try:
             values[name], lines[name] = convert(text), reader.line_num
         except ValueError as error:
-            raise InputError(f"{name}: {error}", value=text, where=where) from error
+            raise InputError(f"{name}: {error}", value=text, where=where, hint=_locale_hint(line)) from error
     if not values:
         raise InputError("the file holds no rows", where=path)
     return dict(sorted(values.items()))
@@ -120,6 +132,11 @@ def refuse_other_names(table: Mapping[str, object], wanted: Mapping[str, object]
         if names:
             hint = f"and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(what, value=names[0], where=where, hint=hint)
+
+
+def _locale_hint(line: str) -> str:
+    """Return what to do about a line that is written for another locale; empty when it is not."""
+    return _LOCALE if re.search(r"[;\t]|,\s*\d+,\s*\d+\s*$|\d,\d+\s*$", line) else ""
 
 
 def _text(path: Path) -> str:

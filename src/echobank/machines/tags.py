@@ -12,6 +12,7 @@ from echobank.errors import InputError
 Tags = Mapping[str, str]
 FOLDER = "folder"
 _FILE_COLUMN = "file"
+_SEMICOLONS = "write commas between columns, not semicolons"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def read_tags(path: Path | str) -> dict[str, Tags]:
     for number, line in enumerate(lines, 2):
         file = (line.pop(_FILE_COLUMN, None) or "").strip().replace("\\", "/")
         if not file or None in line:
-            raise InputError("a line needs the column file and one value a column", where=f"{path}:{number}")
+            hint = _SEMICOLONS if any(";" in cell for cell in map(str, line)) else ""
+            raise InputError(
+                "a line needs the column file and one value per column", where=f"{path}:{number}", hint=hint
+            )
         tags = {name: value.strip() for name, value in line.items() if value and value.strip()}
         if table.setdefault(file, tags) != tags:
             raise InputError("a recording has two different lines", value=file, where=f"{path}:{number}")
