@@ -63,7 +63,7 @@ def test_a_handful_of_clips(options, tmp_path, capsys, lora):
     [
         (["--machine", "fan"], "--clips goes with --machine"),
         (["--merge", "x"], "--merge with --out"),
-        (["--merge", "x", "--out", "y"], "no such adapter"),
+        (["--merge", "x", "--out", "y.pt"], "no such adapter"),
         (["--machine", "fan", "--clips", "nowhere"], "cannot read the bank"),
     ],
 )

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from echobank.cli.outputs import refuse_overwriting
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_OK, EXIT_SKIPPED, ConfigError
 from echobank.models.device import pick_device
@@ -46,12 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil, and say what came out."""
+    refuse_overwriting(Path(args.out) / f"{args.student}.pt", "--out", _teacher_files(args.teacher))
     recordings, unusable = scan_audio([Path(folder) for folder in args.audio])
     for line in unusable:
         print(f"skipped: {line}", file=sys.stderr)
     result = distil(recordings, _settings(args), Path(args.out), bar)
     _tell(result)
     return EXIT_SKIPPED if unusable else EXIT_OK
+
+
+def _teacher_files(teachers: list[str]) -> list[str]:
+    """Return what may be files among teachers such as soundnet, onnx:mn04.onnx, tiny.pt and a+b."""
+    parts = [part for teacher in teachers for part in (teacher, *teacher.split("+"))]
+    return [part.removeprefix("onnx:") for part in parts]
 
 
 def _settings(args: argparse.Namespace) -> DistilSettings:

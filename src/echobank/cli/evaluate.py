@@ -7,6 +7,7 @@ hold every figure.
 import argparse
 from pathlib import Path
 
+from echobank.cli.outputs import CSV, check_output, refuse_overwriting
 from echobank.errors import EXIT_OK
 from echobank.evaluation.intervals import measure_intervals
 from echobank.evaluation.metrics import evaluate
@@ -30,10 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the table, and write every figure."""
     folder = find_results(args.results)
+    out = Path(args.out) if args.out else Path(args.results) / "evaluation.csv"
+    reads = _tables(folder, Path(args.results), args.truth)
+    check_output(out, CSV, "--out", reads)
+    refuse_overwriting(out.with_suffix(".json"), "--out", reads)
     scores = read_scores(folder)
     evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
     intervals = measure_intervals(evaluation.labelled)
-    out = Path(args.out) if args.out else Path(args.results) / "evaluation.csv"
     write_text(out, evaluation_csv(evaluation, intervals))
     write_json(out.with_suffix(".json"), evaluation_facts(evaluation, intervals))
     print(evaluation_table(evaluation, intervals))
@@ -41,3 +45,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"wrote {out.with_suffix('.json')}")
     print(f"official score: {evaluation.official_score!r}")
     return EXIT_OK
+
+
+def _tables(folder: Path, results: Path, truth: str | None) -> list[Path]:
+    """Return the files that an evaluation must not be written over: scores, decisions, truth, the record of the run."""
+    tables = [*folder.glob("anomaly_score_*.csv"), *folder.glob("decision_result_*.csv"), results / "run.json"]
+    return [*tables, *(Path(truth).rglob("*.csv") if truth else ())]

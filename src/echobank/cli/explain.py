@@ -24,9 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
+    from echobank.cli.outputs import PAGE, check_output
+    from echobank.machines.archive import bank_file
     from echobank.machines.explain import explain
     from echobank.machines.page import digest_of, write_page
 
+    if args.report:
+        check_output(args.report, PAGE, "--report", [args.file, bank_file(args.bank), args.weights])
     machine = open_bank(args)
     explanation = explain(machine, args.file, args.at)
     if args.json:

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from echobank.cli.options import add_config, read_config, report_skipped
+from echobank.cli.outputs import CHECKPOINT, check_output
 from echobank.cli.progress import bar
 from echobank.errors import InputError
 from echobank.pipeline.adapt import adapt
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--clips goes with --machine, and --merge with --out", hint="see echobank finetune --help")
     config = read_config(args)
     if args.merge:
+        check_output(args.out, CHECKPOINT, "--out", [args.merge, config.weights.path])
         print(f"wrote {merge_files(config, Path(args.merge), Path(args.out))}")
         return 0
     if args.clips:

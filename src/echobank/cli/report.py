@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from echobank.cli.outputs import PAGE, check_output
 from echobank.errors import EXIT_OK
 from echobank.evaluation.intervals import measure_intervals
 from echobank.evaluation.metrics import evaluate
@@ -25,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where."""
+    out = check_output(args.out or Path(args.results) / "report.html", PAGE, "--out")
     folder = find_results(args.results)
     scores = read_scores(folder)
     evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
     facts = read_run_facts(args.results, {card.sha256 for card in CARDS.values()})
-    out = Path(args.out) if args.out else Path(args.results) / "report.html"
     write_report(
         out, evaluation=evaluation, intervals=measure_intervals(evaluation.labelled), facts=facts, title=args.title
     )

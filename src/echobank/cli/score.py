@@ -32,14 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
+    from echobank.cli.outputs import PAGE, TABLE, check_output
+    from echobank.machines.archive import bank_file
     from echobank.machines.page import Digest, write_page
     from echobank.machines.score import score_to_table
     from echobank.machines.table import check_table
     from echobank.report.figures import require_matplotlib
 
+    reads = [*args.files, bank_file(args.bank), args.weights]
     if args.out:
         check_table(args.out)
+        check_output(args.out, TABLE, "--out", reads)
     if args.report:
+        check_output(args.report, PAGE, "--report", reads)
         require_matplotlib()
     machine = open_bank(args)
     paths = _existing(args.files)

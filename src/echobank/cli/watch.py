@@ -81,11 +81,12 @@ def k_of_n(text: str) -> tuple[int, int]:
 
 
 def _sinks(args: argparse.Namespace, machine: str) -> "list[Sink]":
-    from echobank.watch.sinks import EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
+    from echobank.cli.outputs import check_growing
+    from echobank.watch.sinks import CSV_COLUMNS, EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
 
     kinds = EVENTS | ROWS if args.every_window else EVENTS
     sinks: list[Sink] = [] if args.quiet else [LineSink()]
-    sinks += [CsvSink(path) for path in args.csv]
+    sinks += [CsvSink(check_growing(path, CSV_COLUMNS, "--csv")) for path in args.csv]
     sinks += [WebhookSink(url, kinds) for url in args.webhook]
     sinks += [MqttSink(url, machine, kinds) for url in args.mqtt]
     names = [sink.name for sink in sinks]
