@@ -2,12 +2,12 @@
 
 import errno
 import json
-from pathlib import Path
 
 import pytest
 
 from echobank.errors import OutputError
 from echobank.storage import atomic_path, sha256_file, write_bytes, write_json, write_text
+from tests.requirements import needs
 
 
 def test_writes_make_folders_and_leave_nothing_else(tmp_path):
@@ -30,9 +30,8 @@ def test_a_failure_keeps_the_old_file(tmp_path, failure):
     assert [p.name for p in tmp_path.iterdir()] == ["scores.csv"]
 
 
+@needs("linux")
 def test_a_full_disk_is_one_clear_line():
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
     with pytest.raises(OutputError, match="cannot write"):
         write_bytes("/dev/full/x", b"1")
 

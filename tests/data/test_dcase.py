@@ -4,8 +4,7 @@ import pytest
 
 from echobank.data.dcase import Recording, parse_name, scan
 from echobank.errors import InputError
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+from tests.requirements import require
 
 
 def tree(root, *names):
@@ -230,9 +229,7 @@ def test_only_the_machines_asked_for_are_read(tmp_path):
 
 
 def test_the_real_data_sets():
-    if not SHARED.is_dir():
-        pytest.skip("the official recordings are not beside the project")
-    half = scan(SHARED / "dcase2023_toycar_half")
+    half = scan(require("recordings", "dcase2023_toycar_half"))
     assert not half.problems and half.machines == ("ToyCar",)
     train = half.select("ToyCar", "00", "train")
     assert [sum(r.domain == d for r in train) for d in ("source", "target")] == [165, 10]
@@ -241,6 +238,6 @@ def test_the_real_data_sets():
         for condition in ("normal", "anomaly"):
             assert sum((r.domain, r.condition) == (domain, condition) for r in test) == 25
     assert all([name for name, _ in r.attributes] == ["car", "spd", "mic"] for r in half.recordings)
-    mini = scan(SHARED / "dcase2023_mini7")
+    mini = scan(require("recordings", "dcase2023_mini7"))
     assert len(mini.recordings) == 28 and len(mini.machines) == 7 and not mini.problems
     assert all(r.attributes for r in mini.recordings)

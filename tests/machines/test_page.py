@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,8 @@ from echobank.machines.machine import open_machine
 from echobank.machines.page import Digest, make_page, write_page
 from echobank.machines.verdict import Verdict
 from tests.machines.sounds import RATE, hum, with_tone, write
+from tests.requirements import require
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-MOTORS = Path(__file__).parents[3] / "shared" / "data" / "bldc_motors"
 HZ = 3000.0
 # WCAG 2.1, relative luminance and contrast ratio of every text element against the nearest background.
 CONTRAST = """
@@ -44,15 +41,13 @@ def invented(fitted, place):
 
 def real(fitted, place):
     """Score faults of a real motor, and a healthy recording of it with a tone, against its other recordings."""
-    if not MOTORS.is_dir():
-        pytest.skip("needs shared/data/bldc_motors")
-    folder = place.parent
-    healthy = sorted((MOTORS / "Healthy" / "M1").glob("*.wav"))
+    motors, folder = require("recordings", "bldc_motors"), place.parent
+    healthy = sorted((motors / "Healthy" / "M1").glob("*.wav"))
     held_out, rate = soundfile.read(healthy[3], dtype="float32")
     write(folder / "bad.wav", with_tone(held_out[:, 0], 4.0, 5.5, level=0.1))
     fit = ["fit", *map(str, [*healthy[:3], *healthy[4:]]), "--machine", "M1", "--out", str(folder), "--window", "2s"]
     assert rate == RATE and main(fit) == 0
-    faults = sorted((MOTORS / "Propeller" / "M1").glob("*.wav"))[:4]
+    faults = sorted((motors / "Propeller" / "M1").glob("*.wav"))[:4]
     new = map(str, [folder / "bad.wav", *faults])
     assert main(["score", str(folder / "M1"), *new, "--report", str(place)]) == 1
 
@@ -66,15 +61,15 @@ def page(request, fitted, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("chromium is not installed (apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium import webdriver
+
+    chromium, chromedriver = require("chromium")
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
+    options.binary_location = chromium
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(service=webdriver.ChromeService(DRIVER), options=options)
+    driver = webdriver.Chrome(service=webdriver.ChromeService(chromedriver), options=options)
     yield driver
     driver.quit()
 

@@ -12,6 +12,7 @@ from echobank.models.beats.model import buckets, build, unpack
 from echobank.models.logmel import logmel_tensor
 from echobank.models.pooling import Pooling, pool, pool_together
 from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
+from tests.requirements import needs
 
 pytestmark = needs_reference
 TINY = ["tiny_ssl", "tiny_finetuned"]
@@ -240,7 +241,7 @@ def test_the_way_through_a_gpu_gives_the_same_tokens(precision, bound, tiny):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs("gpu")
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 5e-2)])
 def test_a_gpu_gives_the_numbers_of_the_cpu(precision, bound):
     waves = [arrays("waves")[wave] for wave in WAVES]

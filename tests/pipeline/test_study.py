@@ -14,8 +14,6 @@ from echobank.models.registry import load_encoder
 from tests.pipeline.conftest import Project
 from tests.pipeline.dataset import make_dataset
 
-pytest.importorskip("matplotlib")
-
 
 def run_study(project, *grid, settings=()):
     words = [f"data.root={project.root}", f"data.cache={project.folder / 'cache'}", f"output.dir={project.results}"]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from html import escape
 from html.parser import HTMLParser
@@ -20,9 +19,7 @@ from echobank.evaluation.truth import LabelledScores
 from echobank.report.figures import roc_curve
 from echobank.report.run_facts import RunFacts, read_run_facts
 from echobank.report.run_report import report_html
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("jinja2")
+from tests.requirements import require
 
 
 class Page(HTMLParser):
@@ -152,13 +149,13 @@ def test_command_writes_the_page_beside_the_results(tmp_path, capsys):
     assert "<h1>Fan</h1>" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_page_fits_a_narrow_phone(tmp_path):
     """WCAG 1.4.10 asks for 320 CSS pixels without scrolling sideways."""
     frame = f'<iframe width="320" height="800" srcdoc="{escape(page([labelled("BrushlessMotor")]))}"></iframe>'
     measure = "document.title = document.querySelector('iframe').contentDocument.documentElement.scrollWidth"
     (tmp_path / "frame.html").write_text(f'<meta charset="utf-8"><body onload="{measure}">{frame}')
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={tmp_path}"]
+    browser, _ = require("chromium")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={tmp_path}"]
     done = subprocess.run([*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=60)
     width = re.search(r"<title>(\d+)</title>", done.stdout)
     assert width, done.stderr

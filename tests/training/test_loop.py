@@ -124,7 +124,6 @@ def test_the_learning_rate_rises_then_falls_to_nothing():
 
 @pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_the_curves_are_a_picture(tmp_path, suffix, start):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     settings = dataclasses.replace(SETTINGS, validate_every=4)
     model, loss_at = make()
     journal = fit(model, loss_at, settings, tmp_path, {}, validate=lambda: 1.0)

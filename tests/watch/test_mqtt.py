@@ -1,7 +1,6 @@
 """MQTT through a real broker, Debian's Mosquitto, that goes and comes."""
 
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -10,15 +9,15 @@ import pytest
 
 from echobank.watch.outbox import Delivery
 from echobank.watch.sinks import MqttSink
+from tests.requirements import require
 from tests.watch.deliveries import Clock, outbox, until
-
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 
 
 class Broker:
     """Mosquitto on a free port, with what it keeps on disk."""
 
-    def __init__(self, folder):
+    def __init__(self, program, folder):
+        self._program = program
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -32,7 +31,7 @@ class Broker:
         self.start()
 
     def start(self):
-        self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen([self._program, "-c", self._config], stderr=subprocess.DEVNULL)
         for _ in range(200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -67,9 +66,7 @@ class Listener:
 
 @pytest.fixture
 def broker(tmp_path):
-    if not MOSQUITTO:
-        pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
-    it = Broker(tmp_path / "broker")
+    it = Broker(require("mosquitto"), tmp_path / "broker")
     yield it
     it.stop()
 

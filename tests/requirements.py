@@ -1,0 +1,106 @@
+"""What a test may need beyond this checkout, and the reason it gives to skip where that is missing.
+
+A test names its needs with a marker, a fixture or helper with a call:
+
+    from tests.requirements import needs, require
+
+    @needs("mosquitto")
+    def test_...
+
+    browser, driver = require("chromium")
+
+A module that cannot even be imported without torch starts with `pytest.importorskip("torch", reason="no torch")`.
+A need that shows only while the test runs is `pytest.skip(f"no package index: {error}")`. Continuous integration
+fails on every reason that `tests/ci/environments.toml` does not allow.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.recordings import recordings
+
+needs = pytest.mark.needs
+
+
+def require(need: str, *details: str) -> Any:
+    """Return what stands for the need (a path, a pair of paths, True), or skip the test."""
+    reason, hint, probe = NEEDS[need]
+    found = probe(*details)
+    if not found:
+        pytest.skip(f"{reason}: {hint}")
+    return found
+
+
+def _program(*names: str) -> str | None:
+    """Return the path of the first program there is; Debian keeps servers out of a user's PATH."""
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
+    return next((path for name in names if (path := shutil.which(name, path=places))), None)
+
+
+def _chromium() -> tuple[str, str] | None:
+    browser = _program("chromium", "chromium-browser", "google-chrome", "chrome")
+    driver = _program("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def _postgresql() -> Path | None:
+    """Return the folder with initdb and postgres."""
+    found = _program("initdb")
+    installed = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *([Path(found)] if found else [])]
+    return max(installed).parent if installed else None
+
+
+def _weights() -> Path | None:
+    folder = os.environ.get("ECHOBANK_WEIGHTS")
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+@cache
+def _bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 on this processor."""
+    if not find_spec("torch"):
+        return False
+    import torch
+
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@cache
+def _gpu() -> bool:
+    if not find_spec("torch"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@cache
+def _gstreamer() -> bool:
+    """Whether Debian's Python has the bindings of GStreamer's RTSP server (the tests run it as a program)."""
+    return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
+
+
+NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
+    "gpu": ("no GPU", "torch sees no CUDA device", _gpu),
+    "weights": ("no official weights", "set ECHOBANK_WEIGHTS to the folder of the BEATs checkpoints", _weights),
+    "bf16": ("no bf16 unit", "this processor multiplies no bfloat16", _bf16),
+    "torch": ("no torch", "pip install torch", lambda: find_spec("torch") is not None),
+    "chromium": ("no Chromium", "apt-get install chromium chromium-driver", _chromium),
+    "mosquitto": ("no Mosquitto", "apt-get install mosquitto", lambda: _program("mosquitto")),
+    "ffmpeg": ("no ffmpeg", "apt-get install ffmpeg", lambda: _program("ffmpeg")),
+    "postgresql": ("no PostgreSQL", "apt-get install postgresql", _postgresql),
+    "ray": ("no Ray", "pip install 'ray[data]'", lambda: find_spec("ray") is not None),
+    "recordings": ("no real recordings", "see docs/recordings.md", recordings),
+    "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),
+    "posix": ("no POSIX system", "the test uses signals, limits or devices of one", lambda: os.name == "posix"),
+    "linux": ("no Linux", "the test uses /proc or /dev/full", lambda: sys.platform == "linux"),
+}
+REASONS = (*(reason for reason, _, _ in NEEDS.values()), "no package index")
