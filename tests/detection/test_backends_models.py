@@ -1,5 +1,6 @@
 """Back-ends that make a model of the bank, each against a slow version from its formula, down to banks of one row."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -185,10 +186,69 @@ def test_enlarged_is_the_nearest_of_rows_and_mixtures(n, metric):
     np.testing.assert_allclose(make("enlarged", metric=metric).fit(bank).score(queries), expected, rtol=1e-5)
 
 
+def slow_z(member, queries, z):
+    own = member.self_scores()
+    if z == "plain":
+        return (member.score(queries) - own.mean()) / own.std()
+    ordered = sorted(own)
+    median, upper = (np.interp(share * (len(own) - 1), range(len(own)), ordered) for share in (0.5, 0.75))
+    return (member.score(queries) - median) / ((upper - median) / 0.6745)
+
+
 @pytest.mark.parametrize("n", [3, 20])
-def test_min_fusion_takes_the_least_z(n):
+@pytest.mark.parametrize(
+    ("name", "z", "combine"),
+    [
+        ("min_fusion", "plain", np.min),
+        ("mean_fusion", "robust", np.mean),
+        ("mean_fusion", "plain", np.mean),
+        ("max_fusion", "robust", np.max),
+    ],
+)
+def test_fusions_combine_the_z_scores_of_their_members(n, name, z, combine):
     bank, queries = make_bank(n, one_domain=n == 3), make_bank(5, seed=1).vectors
-    members = [make(name).fit(bank) for name in ("knn", "ldn", "mahalanobis", "pca")]
-    z = [(m.score(queries) - m.self_scores().mean()) / m.self_scores().std() for m in members]
-    fused = make("min_fusion", members="knn+ldn+mahalanobis+pca").fit(bank).score(queries)
-    np.testing.assert_allclose(fused, np.min(z, axis=0), rtol=1e-9)
+    members = [make(member).fit(bank) for member in ("knn", "ldn", "mahalanobis", "pca")]
+    expected = combine([slow_z(member, queries, z) for member in members], axis=0)
+    fused = make(name, members="knn+ldn+mahalanobis+pca", z=z).fit(bank).score(queries)
+    np.testing.assert_allclose(fused, expected, rtol=1e-9)
+    default = make(name, members="knn+ldn+mahalanobis+pca").fit(bank).score(queries)
+    assert np.array_equal(default, fused) == (z == ("plain" if name == "min_fusion" else "robust"))
+
+
+def test_a_member_whose_scores_hardly_vary_does_not_blow_up_a_robust_fusion():
+    bank = make_bank(20, one_domain=True)
+    same = dataclasses.replace(bank, vectors=np.repeat(bank.vectors[:1], 20, axis=0))
+    assert np.isfinite(make("mean_fusion", members="knn+ldn").fit(bank).score(bank.vectors)).all()
+    assert np.isfinite(make("mean_fusion", members="knn+knn:metric=euclidean").fit(same).score(same.vectors)).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("level", ["keep", "remove"])
+def test_mahalanobis_with_the_covariance_of_the_source_and_a_centre_per_domain(metric, level):
+    """s = min_D (x - mu_D)' inv(Sigma_source) (x - mu_D), here its root, mean over bands."""
+    bank, queries = make_bank(21, dimension=9), make_bank(5, seed=1, dimension=9).vectors
+
+    def placed(x):
+        x = seen(x, metric)
+        return x - x.mean(axis=-1, keepdims=True) if level == "remove" else x
+
+    rows, asked = placed(bank.vectors), placed(queries)
+    parts = by_domain(bank)
+    source = max(parts, key=len)
+    assert set(bank.domains[source]) == {"source"} and len(parts) == 2
+    expected = []
+    for q in asked:
+        bands = []
+        for h in range(rows.shape[1]):
+            centre = rows[source, h].mean(axis=0)  # Sigma is of the source alone, wherever it is centred
+            shifted = [q[h] - rows[part, h].mean(axis=0) + centre for part in parts]
+            bands.append(min(slow_mahalanobis(rows[source, h], x) for x in shifted))
+        expected.append(np.mean(bands))
+    found = make("mahalanobis", metric=metric, covariance="source", level=level).fit(bank).score(queries)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_without_level_a_gain_in_decibels_changes_nothing():
+    bank, queries = make_bank(21, dimension=9), make_bank(5, seed=1, dimension=9).vectors
+    fitted = make("mahalanobis", metric="euclidean", covariance="source", level="remove").fit(bank)
+    np.testing.assert_allclose(fitted.score(queries + np.float32(6)), fitted.score(queries), rtol=1e-4)

@@ -19,7 +19,10 @@ VARIANTS = [
     ("mahalanobis", {"selective": False}),
     ("pca", {"variance": 0.5}),
     ("coreset", {"rows": 3}),
+    ("mahalanobis", {"covariance": "source"}),
+    ("mahalanobis", {"covariance": "source", "level": "remove"}),
     ("min_fusion", {"members": "ldn:K=2+mahalanobis:metric=euclidean"}),
+    ("mean_fusion", {"members": "ldn:K=2+knn:metric=euclidean", "z": "plain"}),
 ]
 
 
@@ -46,7 +49,8 @@ def test_a_row_scores_itself_as_a_bank_without_its_group_would(name, params, n, 
     np.testing.assert_allclose(own, np.concatenate(expected), rtol=1e-5, atol=1e-9)
 
 
-REFITTED = ("kmeans", "coreset", "gmm", "enlarged", "min_fusion")  # above 256 groups (32: min_fusion) in parts
+FUSIONS = ("min_fusion", "mean_fusion", "max_fusion")
+REFITTED = ("kmeans", "coreset", "gmm", "enlarged", *FUSIONS)  # above 256 groups (32: fusions) in parts
 
 
 @pytest.mark.parametrize("name", [name for name in BACKENDS if name not in REFITTED])

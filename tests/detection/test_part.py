@@ -79,7 +79,7 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(BankError, match="leave out @a"):
         make_backend("knn@a", k=1, metric="cosine", params={}).fit(alone["a"])
     for members, words in (
-        ("knn+min_fusion@a", "member of itself"),
+        ("knn+min_fusion@a", "member of a fusion"),
         ("knn+ldn:K", "key=value"),
         ("ldn:k=1.5", "whole number"),
         ("ldn:metric=cosin", "did you mean cosine"),
@@ -88,3 +88,17 @@ def test_what_is_not_there_is_refused():
         with pytest.raises(ConfigError, match=words):
             make_backend("min_fusion", k=1, metric="cosine", params={"members": members})
     assert parse_backend("ldn@a:K=16:form=log") == ("ldn@a", {"K": 16, "form": "log"})
+
+
+def test_a_part_in_decibels_is_compared_as_it_is_whatever_the_metric():
+    rng = np.random.default_rng(0)
+    levels = rng.normal(-40, 3, (18, 1, 1)).astype(np.float32)
+    rows = tuple(Row(f"{i}", "m", group=f"g{i}") for i in range(18))
+    parts = {"a": {"bands": 1, "dimension": 4}, "level": {"bands": 1, "dimension": 1}}
+    made_by = {"encoder": {"name": "a+level", "parts": parts}, "pooling": {"bands": False}}
+    bank = Bank(np.concatenate((rng.standard_normal((18, 1, 4)).astype(np.float32), levels), axis=2), rows, made_by)
+    asked = bank.vectors + np.float32(1.5)
+    expected = np.abs(asked[:, 0, 4, None].astype(float) - levels[:, 0, 0].astype(float)).min(axis=1)
+    for metric in ("cosine", "euclidean"):
+        fitted = make_backend("knn@level", k=1, metric=metric, params={}).fit(bank)
+        np.testing.assert_allclose(fitted.score(asked), expected, rtol=1e-5)

@@ -24,7 +24,7 @@ class EncoderFacts:
         layers: Number of layers that can be asked for by index.
         precision: Arithmetic of the encoder, "fp32" or "bf16" or "int8".
         engine: What runs it: "torch", "onnxruntime", "numpy".
-        token_seconds: Hop between tokens in seconds.
+        token_seconds: Hop between tokens in seconds; 0 where a clip is one token.
     """
 
     name: str

@@ -17,6 +17,7 @@ from echobank.progress import Progress, silent
 # kind -> "module:function", called as load(card or None, file or None, device, precision, compile) -> Encoder
 LOADERS = {
     "beats": "echobank.models.beats.beats_encoder:load",
+    "level": "echobank.models.encoders.level:load",
     "logmel_stats": "echobank.models.encoders.logmel_stats:load",
     "onnx": "echobank.models.encoders.onnx_encoder:load",
     "soundnet": "echobank.models.weights.soundnet_weights:load",

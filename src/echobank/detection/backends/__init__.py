@@ -26,7 +26,9 @@ BACKENDS: Mapping[str, str] = {
     "mahalanobis": "mahalanobis:Mahalanobis",
     "gmm": "gmm:Gmm",
     "pca": "pca:Pca",
-    "min_fusion": "min_fusion:MinFusion",
+    "min_fusion": "fusion:MinFusion",
+    "mean_fusion": "fusion:MeanFusion",
+    "max_fusion": "fusion:MaxFusion",
     "enlarged": "enlarged:Enlarged",
 }
 

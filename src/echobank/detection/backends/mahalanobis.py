@@ -1,7 +1,7 @@
-"""Mahalanobis distance with the shrunk covariance of Ledoit and Wolf (2004), selective over domains."""
+"""Mahalanobis distance with the shrunk covariance of Ledoit and Wolf (2004), one centre per domain or one for all."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,28 +27,38 @@ class Mahalanobis:
         k: Not used.
         metric: "cosine" brings the vectors to unit length, "euclidean" takes them as they are.
         selective: Each domain has its own mean and covariance; false makes one of all rows.
+        covariance: "domain" is that of each domain; "source" is that of the domain with the most rows for every centre,
+            for a target domain of a few rows, which have no covariance of their own to speak of.
+        level: "keep", or "remove": the mean over dimensions is taken from each vector first. With bands in decibels
+            that is how loud the clip is.
     """
 
     k: int = 1
     metric: str = "cosine"
     selective: bool = True
+    covariance: Literal["domain", "source"] = "domain"
+    level: Literal["keep", "remove"] = "keep"
 
     def fit(self, bank: Bank) -> Self:
-        """Estimate mean and covariance of each domain and band."""
+        """Estimate mean and covariance of each domain and band.
+
+        Raises:
+            BankError: No domain has the two rows that a shared covariance needs.
+        """
         self.bank_ = bank
-        exact = points(bank.vectors, self.metric)
+        self.points_ = self._placed(bank.vectors)
         labels = bank.domains if self.selective else np.full(len(bank), "")
         self.parts_ = [np.flatnonzero(labels == name) for name in np.unique(labels)]
-        self.models_ = [[Gaussian(exact[part, h]) for h in range(exact.shape[1])] for part in self.parts_]
+        bands = range(self.points_.shape[1])
+        self.models_ = [[Gaussian(self.points_[part, h]) for h in bands] for part in self.parts_]
+        self.source_ = int(np.argmax([len(part) for part in self.parts_]))
+        self._require_covariance(len(self.parts_[self.source_]))
         return self
 
     def score(self, embeddings: Float32) -> Float64:
         """Return float64[Q] of float32[Q, H, D]."""
-        exact = points(embeddings, self.metric)
-        each = [
-            np.stack([model.distances(exact[:, h]) for h, model in enumerate(models)], axis=1)
-            for models in self.models_
-        ]
+        placed, nothing = self._placed(embeddings), np.zeros(0, np.int64)
+        each = [self._distances(placed, number, nothing) for number in range(len(self.parts_))]
         scores: Float64 = np.min(each, axis=0).mean(axis=1)
         return scores
 
@@ -56,31 +66,52 @@ class Mahalanobis:
         """Return float64[N].
 
         Raises:
-            BankError: The bank has one group only.
+            BankError: The bank has one group only, or no two rows are left of the domain that the covariance is of.
         """
         groups = self.bank_.groups
         if groups.max() == 0:
             raise BankError("a bank of one group cannot score itself", value=f"{len(self.bank_)} rows")
-        exact = points(self.bank_.vectors, self.metric)
-        scores = np.empty(len(self.bank_))
-        whole = [
-            np.stack([model.distances(exact[:, h]) for h, model in enumerate(models)], axis=1)
-            for models in self.models_
-        ]
+        scores, nothing = np.empty(len(self.bank_)), np.zeros(0, np.int64)
+        whole = [self._distances(self.points_, number, nothing) for number in range(len(self.parts_))]
         for group in np.unique(groups):
             out = np.flatnonzero(groups == group)
-            each = []
-            for part, models, untouched in zip(self.parts_, self.models_, whole, strict=True):
-                own = np.flatnonzero(np.isin(part, out))
-                if len(own) == len(part):
-                    continue
-                each.append(
-                    np.stack([model.distances(exact[out, h], own) for h, model in enumerate(models)], axis=1)
-                    if len(own)
-                    else untouched[out]
-                )
+            touched = [np.isin(part, out) for part in self.parts_]
+            self._require_covariance(int((~touched[self.source_]).sum()))
+            each = [
+                self._distances(self.points_[out], number, out)
+                if self._depends(number, touched)
+                else whole[number][out]
+                for number in range(len(self.parts_))
+                if not touched[number].all()
+            ]
             scores[out] = np.min(each, axis=0).mean(axis=1)
         return scores
+
+    def _require_covariance(self, rows: int) -> None:
+        if self.covariance == "source" and rows < 2:
+            raise BankError(
+                "a shared covariance needs two rows of one domain", value=rows, hint="add healthy recordings"
+            )
+
+    def _depends(self, number: int, touched: list[NDArray[np.bool_]]) -> bool:
+        """Return whether the distances to a domain change when rows are left out."""
+        return bool(touched[number].any() or (self.covariance == "source" and touched[self.source_].any()))
+
+    def _distances(self, placed: Float64, number: int, out: NDArray[np.int64]) -> Float64:
+        """Return the distances to a domain without the bank rows `out`, float64[Q, H], of points float64[Q, H, D]."""
+        part, shared = self.parts_[number], self.covariance == "source"
+        without = np.flatnonzero(np.isin(self.parts_[self.source_] if shared else part, out))
+        left = part[~np.isin(part, out)]
+        models = self.models_[self.source_ if shared else number]
+        columns = [
+            model.distances(placed[:, h], without, self.points_[left, h].mean(axis=0) if shared else None)
+            for h, model in enumerate(models)
+        ]
+        return np.stack(columns, axis=1)
+
+    def _placed(self, vectors: Float32) -> Float64:
+        placed = points(vectors, self.metric)
+        return placed - placed.mean(axis=2, keepdims=True) if self.level == "remove" else placed
 
 
 class Gaussian:
@@ -98,14 +129,15 @@ class Gaussian:
         self._rows = centred @ self._axes.T
         self._squares = np.einsum("nr,nr->n", self._rows, self._rows)
 
-    def distances(self, x: Float64, without: NDArray[np.int64] | None = None) -> Float64:
+    def distances(self, x: Float64, without: NDArray[np.int64] | None = None, about: Float64 | None = None) -> Float64:
         """Return the distance of each vector, float64[Q], of float64[Q, D].
 
         Args:
             x: Vectors.
             without: Positions of rows that are not to count; at least one must be left.
+            about: Centre that is measured from, float64[D]; None takes the mean of the rows.
         """
-        moved = x - self._mean
+        moved = x - (self._mean if about is None else about)
         z = moved @ self._axes.T
         beside = np.maximum(np.einsum("qd,qd->q", moved, moved) - np.einsum("qr,qr->q", z, z), 0)
         gone = self._rows[[] if without is None else without]
@@ -113,7 +145,7 @@ class Gaussian:
         centre = -gone.sum(axis=0) / left
         terms = np.concatenate([gone, np.sqrt(left) * centre[None]])
         scale, ridge = self._shrink(left, centre, terms, without)
-        z = z - centre
+        z = z - centre if about is None else z
         weighted = terms / (scale * self._scatter + ridge)
         core = np.eye(len(terms)) - scale * (weighted @ terms.T)
         across = z @ weighted.T

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from echobank.detection.backends.base import Backend, Float32, Float64
 from echobank.detection.bank import Bank
@@ -14,6 +14,8 @@ from echobank.models.registry import find_card
 @dataclass
 class Part:
     """The score of a back-end on the slice that one encoder made. Leave-one-out is that of the back-end.
+
+    A part whose values have a unit, such as levels in dB, is compared as it is (Euclidean), whatever the metric.
 
     Attributes:
         backend: Unfitted.
@@ -30,7 +32,7 @@ class Part:
             BankError: The bank has no such part, or is too small for the back-end.
         """
         self.start_, self.bands_, self.dimension_ = _place(bank, self.name)
-        self.fitted_ = self.backend.fit(dataclasses.replace(bank, vectors=self._taken(bank.vectors)))
+        self.fitted_ = self._measured().fit(dataclasses.replace(bank, vectors=self._taken(bank.vectors)))
         return self
 
     def score(self, embeddings: Float32) -> Float64:
@@ -44,6 +46,14 @@ class Part:
             BankError: The bank without a group is too small for the back-end.
         """
         return self.fitted_.self_scores()
+
+    def _measured(self) -> Backend:
+        """Return an unfitted back-end with the metric that suits the part."""
+        if not unit_of(self.name):
+            return self.backend
+        unfitted: Any = self.backend
+        measured: Backend = dataclasses.replace(unfitted, metric="euclidean")
+        return measured
 
     def _taken(self, vectors: Float32) -> Float32:
         """Return float32[N, H, D] of the part."""
@@ -72,6 +82,14 @@ def _place(bank: Bank, name: str) -> tuple[int, int, int]:
             break
         start += bands * facts["dimension"]
     return start, bands, facts["dimension"]
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of the values of an encoder, "" where they have none or the encoder has no card."""
+    try:
+        return find_card(name).unit
+    except WeightsError:
+        return ""
 
 
 def _canonical(name: str) -> str:

@@ -98,9 +98,17 @@ class JoinedEncoder:
         """
         grids = [self._tokens(part, features, layer) for part in self._parts]
         return [
-            [np.concatenate([pool(grid, pooling).reshape(1, -1) for grid in clip], axis=1) for pooling in poolings]
+            [
+                np.concatenate([self._pooled(i, grid, pooling) for i, grid in enumerate(clip)], axis=1)
+                for pooling in poolings
+            ]
             for clip in zip(*grids, strict=True)
         ]
+
+    def _pooled(self, number: int, grid: Float32, pooling: Pooling) -> Float32:
+        """Return float32[1, H D] of the tokens of a part; one token per clip is left as it is."""
+        whole = self._parts[number].facts.token_seconds == 0
+        return (grid if whole else pool(grid, pooling)).reshape(1, -1)
 
     def _tokens(self, part: Encoder, waveforms: Sequence[Float32], layer: int | None) -> list[Float32]:
         _refuse(layer)

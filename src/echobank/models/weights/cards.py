@@ -27,6 +27,7 @@ class Card:
         layers: Layers that can be asked for.
         citation: Where it is described.
         aliases: Other names; case and separators do not matter.
+        unit: Unit of the values where they have one, such as "dB": they are compared as they are (Euclidean).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Card:
     layers: int = 12
     citation: str = ""
     aliases: tuple[str, ...] = ()
+    unit: str = ""
 
 
 _HUB = "https://huggingface.co"
@@ -100,6 +102,27 @@ _SPECTRUM = Card(
     citation="power spectrum, 24 bands an octave, 49.6 Hz to 8 kHz (models/spectrum.py); has no weights",
 )
 
+_LEVELS = tuple(
+    Card(
+        name=name,
+        kind="level",
+        front_end="",
+        dimension=dimension,
+        layers=1,
+        citation=f"{what}; has no weights",
+        unit="dB",
+    )
+    for name, dimension, what in (
+        ("level", 1, "RMS level, dB of full scale"),
+        ("level_octaves", 8, "RMS in octave bands (IEC 61260-1), dB of full scale"),
+        ("level_thirds", 25, "RMS in third-octave bands (IEC 61260-1), dB of full scale"),
+        ("level_percentiles", 3, "L10, L50 and L90 of short-time level (ISO 1996-1), dB of full scale"),
+        ("level_crest", 1, "crest factor, dB"),
+        ("level_kurtosis", 1, "kurtosis, dB"),
+        ("level_flatness", 1, "spectral flatness, dB"),
+    )
+)
+
 _SOUNDNET_CITATION = (
     "Aytar, Vondrick, Torralba, SoundNet: Learning Sound Representations from Unlabeled Video, NIPS 2016"
 )
@@ -140,7 +163,7 @@ _MN04 = Card(
     citation="Schmid et al., Efficient Large-Scale Audio Tagging via Transformer-to-CNN Distillation, ICASSP 2023",
 )
 SMALL = _SOUNDNET.name  # the best small encoder by the evidence of docs/encoders.md; what `auto` takes without BEATs
-_OTHERS = (_LOGMEL_STATS, _SPECTRUM, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
+_OTHERS = (_LOGMEL_STATS, _SPECTRUM, *_LEVELS, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
 
 CARDS: dict[str, Card] = {
     card.name: card for card in (*(_beats(tag, sha256) for tag, sha256 in _SHA256.items()), *_OTHERS)
