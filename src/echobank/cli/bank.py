@@ -85,6 +85,7 @@ def info(args: argparse.Namespace) -> int:
 def add(args: argparse.Namespace) -> int:
     """Take recordings as healthy. Nothing else is embedded again."""
     from echobank.cli.options import report_skipped
+    from echobank.data.folder import LeftOut
     from echobank.machines import curate
     from echobank.machines.fit import gather, roots_of
     from echobank.machines.machine import listener_of
@@ -92,7 +93,9 @@ def add(args: argparse.Namespace) -> int:
     bank = _load(args.bank)
     machine = str(bank.settings["machine"])
     listener = listener_of(bank, archive.bank_file(args.bank), device=args.device, weights=args.weights)
-    harvest = gather(find_recordings(args.files), listener, tagging(args.tags), machine, bar)
+    left_out = LeftOut()
+    recordings = find_recordings(args.files, left_out)
+    harvest = gather(recordings, listener, tagging(args.tags), machine, bar, left_out)
     folders = roots_of(args.files)
     files = sorted({row.file for row in harvest.rows})
     after = archive.change(args.bank, lambda old: curate.add(old, harvest, folders), "add", files=files[:100])

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from echobank.cli.progress import bar
-from echobank.data.audio import AUDIO_SUFFIXES, read_clip
-from echobank.errors import EXIT_OK, InputError
+from echobank.data.audio import read_clip
+from echobank.errors import EXIT_OK
+from echobank.machines.tags import find_recordings
 from echobank.models.beats.onnx_export import compare, export_onnx
 from echobank.models.registry import load_encoder
 
@@ -39,7 +40,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recordings(path: Path) -> list[Path]:
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES) if path.is_dir() else [path]
-    if not found:
-        raise InputError("there are no recordings to compare on", where=path)
-    return found
+    return [recording for recording, _ in find_recordings([path])]

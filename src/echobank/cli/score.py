@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_bank, add_far, open_bank
 from echobank.cli.progress import bar
+from echobank.data.folder import LeftOut
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
 from echobank.machines.tags import find_recordings
 
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.report, PAGE, "--report", reads)
         require_matplotlib()
     machine = open_bank(args)
-    paths = _existing(args.files)
+    left_out = LeftOut()
+    paths = _existing(args.files, left_out)
     digest = Digest()
     see: Callable[[Verdict], object] = digest.see if args.report else lambda _: None
     if args.out:
@@ -58,15 +60,15 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         write_page(args.report, machine, digest)
         print(f"wrote {args.report}", file=sys.stderr)
-    return _conclude(machine, result)
+    return _conclude(machine, result, left_out)
 
 
-def _existing(files: list[str]) -> list[Path]:
+def _existing(files: list[str], left_out: LeftOut) -> list[Path]:
     """Return the recordings; a file that was named but is not there becomes an error row, not the end."""
     named = [Path(file) for file in files]
     missing = [path for path in named if not path.exists()]
     present = [path for path in named if path.exists()]
-    found = [path for path, _ in find_recordings(present)] if present else []
+    found = [path for path, _ in find_recordings(present, left_out)] if present else []
     return [*found, *dict.fromkeys(missing)]
 
 
@@ -82,11 +84,13 @@ def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], obj
     return counting.result()
 
 
-def _conclude(machine: "Machine", result: "Tally") -> int:
+def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
     from echobank.machines.health import counted
 
     for file, reason in result.errors:
         print(f"skipped: {reason or file}", file=sys.stderr)
+    for line in left_out.lines:
+        print(f"skipped: {line}", file=sys.stderr)
     resumed = f", {result.resumed} of them before an interruption" if result.resumed else ""
     print(
         f"{machine.name}: {counted(result.files, 'recording')}{resumed}, {counted(result.windows, 'window')}; "
@@ -96,4 +100,4 @@ def _conclude(machine: "Machine", result: "Tally") -> int:
     )
     if result.anomalous_windows:
         return EXIT_ANOMALIES
-    return EXIT_SKIPPED if result.failed else EXIT_OK
+    return EXIT_SKIPPED if result.failed or left_out.lines else EXIT_OK

@@ -26,7 +26,11 @@ def read_attributes(machine_folder: Path) -> tuple[dict[str, Attributes], list[t
     """
     table: dict[str, Attributes] = {}
     failures: list[tuple[Path, str]] = []
-    for path in sorted(machine_folder.glob("attributes_*.csv")):
+    try:
+        names = [path for path in machine_folder.iterdir() if path.match("attributes_*.csv")]
+    except OSError as error:
+        return table, [(machine_folder, f"attributes not used, the folder cannot be listed ({error.strerror})")]
+    for path in sorted(names):
         try:
             rows = _read(path)
         except (OSError, UnicodeError, csv.Error, ValueError) as error:

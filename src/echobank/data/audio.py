@@ -19,7 +19,10 @@ from echobank.storage import sha256_file
 
 Float32 = NDArray[np.float32]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),  # as sampled
+    *(".flac", ".ogg", ".oga", ".opus", ".mp3"),  # compressed
+)
 RESAMPLER_QUALITY = "HQ"
 RESAMPLER = f"soxr {RESAMPLER_QUALITY}"  # its version stands among those of a run
 

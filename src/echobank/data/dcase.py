@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from echobank.data.attributes import Attributes, pairs_of, read_attributes
-from echobank.data.audio import AUDIO_SUFFIXES
+from echobank.data.folder import is_foreign, is_recording
 from echobank.errors import InputError
 
 Split = Literal["train", "test", "supplemental"]
@@ -216,10 +216,14 @@ def parse_name(path: Path, machine: str, split: Split, domain: Domain = "unknown
 def _machine_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise InputError("no such folder" if not root.exists() else "not a folder", where=root)
-    if _is_machine(root):
-        return [root.resolve()]
-    bases = [root / base for base in _BASES if (root / base).is_dir()]
-    folders = [folder for base in bases for folder in sorted(base.iterdir()) if folder.is_dir() and _is_machine(folder)]
+    try:
+        if _is_machine(root):
+            return [root.resolve()]
+        bases = [root / base for base in _BASES if (root / base).is_dir()]
+        inside = [folder for base in bases for folder in sorted(base.iterdir())]
+        folders = [folder for folder in inside if folder.is_dir() and _is_machine(folder)]
+    except OSError as error:
+        raise InputError(f"the folder cannot be listed ({error.strerror})", where=error.filename or root) from error
     if not folders:
         raise InputError(
             "no machine folder was found",
@@ -240,9 +244,14 @@ def _scan_machine(folder: Path) -> Iterator[Recording | Problem]:
     for name, (split, domain) in SPLIT_FOLDERS.items():
         if not (folder / name).is_dir() or (renamed and name == "test"):
             continue
-        for path in sorted((folder / name).iterdir()):
+        try:
+            paths = sorted((folder / name).iterdir())
+        except OSError as error:
+            yield Problem(folder / name, f"left out, the folder cannot be listed ({error.strerror})")
+            continue
+        for path in paths:
             suffix = path.suffix.lower()
-            if path.name.startswith(".") or suffix not in AUDIO_SUFFIXES:
+            if path.name.startswith(".") or not (is_recording(path.name) or is_foreign(path.name)):
                 continue
             if suffix != ".wav":
                 yield Problem(path, f"left out, recordings of DCASE Task 2 are .wav and this is {suffix}")

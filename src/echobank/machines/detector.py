@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from echobank.data.folder import LeftOut
 from echobank.errors import InputError
 from echobank.machines import archive, curate
 from echobank.machines.explain import Explanation, explain
@@ -83,7 +84,10 @@ class Detector:
     def add(self, files: Iterable[Path | str] | Path | str, tagging: Tagging | None = None) -> Self:
         """Take more recordings as healthy, without embedding the others again."""
         paths = [files] if isinstance(files, str | Path) else list(files)
-        harvest = gather(find_recordings(paths), self._fitted.listener, tagging or Tagging(), self._fitted.name)
+        left_out = LeftOut()
+        found = find_recordings(paths, left_out)
+        machine = self._fitted
+        harvest = gather(found, machine.listener, tagging or Tagging(), machine.name, left_out=left_out)
         bank = curate.add(self._fitted.bank, harvest, roots_of(paths))
         self.machine_ = assemble(bank, self._fitted.listener)
         return self

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from echobank.config import load_config
+from echobank.data.folder import LeftOut
 from echobank.detection.bank import Bank, Row, build_bank
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
@@ -118,9 +119,10 @@ def fit_machine(
     if not 0 < wanted.hop <= wanted.seconds:
         raise InputError("hop must be above 0 and at most the window", value=f"{wanted.seconds}, {wanted.hop}")
     config, _ = settle_encoder(config, progress)
-    recordings = find_recordings(paths)
+    left_out = LeftOut()
+    recordings = find_recordings(paths, left_out)
     listener = make_listener(config, wanted.seconds, wanted.hop)
-    harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress)
+    harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress, left_out)
     model, scoring = config.model, config.scoring
     settings = {
         "machine": wanted.machine,
@@ -169,6 +171,7 @@ def gather(
     tagging: Tagging,
     machine: str,
     progress: Progress = silent,
+    left_out: LeftOut | None = None,
 ) -> Harvest:
     """Hear healthy recordings and return the rows they make.
 
@@ -178,12 +181,13 @@ def gather(
         tagging: Name to operating state.
         machine: The user's name of the machine.
         progress: Shows how far it is.
+        left_out: What was passed over where the recordings were found; it counts among the skipped.
 
     Raises:
         InputError: Tags disagree, or none of the recordings can be used.
     """
     tags = {name: tagging.of(name) for _, name in recordings}
-    got = _Gathering()
+    got = _Gathering(skipped=[Skipped(line, line) for line in (left_out.lines if left_out else ())])
     stream = zip(recordings, listener.hear(path for path, _ in recordings), strict=True)
     for (_, name), heard in progress(stream, total=len(recordings), label=f"fit {machine}"):
         _take(got, heard, name, tags[name], machine)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echobank.data.audio import AUDIO_SUFFIXES
-from echobank.data.folder import recordings_in
+from echobank.data.folder import LeftOut, recordings_in
 from echobank.errors import InputError
 
 Tags = Mapping[str, str]
@@ -98,25 +98,30 @@ def state_of(tags: Tags) -> str:
     return " ".join(f"{name}={tags[name]}" for name in sorted(tags)) or "normal"
 
 
-def find_recordings(paths: Iterable[Path | str]) -> list[tuple[Path, str]]:
+def find_recordings(paths: Iterable[Path | str], left_out: LeftOut | None = None) -> list[tuple[Path, str]]:
     """Return (path, name) of the recordings among files and in folder trees, sorted, each once.
 
     The name is relative to the folder that was given, with forward slashes; of a file it is the file name.
+
+    Args:
+        paths: Files and folders.
+        left_out: Collects what lies in the folders and is passed over.
 
     Raises:
         InputError: A path does not exist, a folder cannot be listed, or there is no recording.
     """
     found: dict[Path, str] = {}
+    left_out = left_out if left_out is not None else LeftOut()
     given = [Path(path) for path in paths]
     for path in given:
         if path.is_dir():
-            for name, _ in recordings_in(path, strict=True):
+            for name, _ in recordings_in(path, strict=True, left_out=left_out):
                 found.setdefault(path / name, name)
         elif path.exists():
             found.setdefault(path, path.name)
         else:
             raise InputError("no such file or folder", where=path)
     if not found:
-        kinds = ", ".join(AUDIO_SUFFIXES)
-        raise InputError("no recordings found", where=", ".join(map(str, given)), hint=f"they end in {kinds}")
+        hint = "; ".join([f"they end in {', '.join(AUDIO_SUFFIXES)}", *left_out.lines])
+        raise InputError("no recordings found", where=", ".join(map(str, given)), hint=hint)
     return sorted(found.items(), key=lambda item: item[0].as_posix())

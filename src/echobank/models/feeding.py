@@ -38,7 +38,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class Skipped:
-    """A recording that was left out, and the one line that says why."""
+    """A recording that was left out, or several of a kind, and the one line that says why."""
 
     name: str
     reason: str

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from echobank.data.audio import AUDIO_SUFFIXES
 from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Dataset, Recording
+from echobank.data.folder import LeftOut, recordings_in
 from echobank.detection.bank import Bank, Row, load_bank, save_bank
 from echobank.detection.fitted import calibration_facts, fit_detector
 from echobank.detection.provenance import require_same_maker
@@ -101,16 +101,18 @@ def adapt(run: Run, machine: str, section: str, folder: Path, *, lora: bool = Tr
 
 
 def _usable(run: Run, folder: Path, machine: str, section: str) -> tuple[list[Recording], tuple[Skipped, ...]]:
-    """Return the clips of a folder as recordings of the target domain; other kinds of files are passed over."""
+    """Return the clips of a folder as recordings of the target domain, and what was left out."""
     if not folder.is_dir():
         raise InputError("no such folder", where=folder)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    left_out = LeftOut()
+    found = [name for name, _ in recordings_in(folder, strict=True, left_out=left_out)]
+    paths = sorted(folder / name for name in found if "/" not in name)
     clips = [Recording(path, machine, section, "train", "target", "normal") for path in paths]
     embedded = run.embed([run.reader.source(clip.path, allow_silent=False) for clip in clips], "new clips")
     good = [clips[i] for i in embedded.kept]
     if len(good) < 2:
         raise InputError("two or more usable clips are needed", value=len(good), where=folder)
-    return good, embedded.skipped
+    return good, (*embedded.skipped, *(Skipped(line, line) for line in left_out.lines))
 
 
 def _vectors(run: Run, clips: Sequence[Recording]) -> Float32:

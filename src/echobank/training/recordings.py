@@ -10,6 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 from echobank.data.audio import AUDIO_SUFFIXES
+from echobank.data.folder import LeftOut, recordings_in
 from echobank.data.synthesis.signals import RATE
 from echobank.errors import AudioError, InputError
 from echobank.training.batches import crop
@@ -38,8 +39,8 @@ def scan_audio(folders: Sequence[Path]) -> tuple[tuple[SoundFile, ...], tuple[st
     for folder in folders:
         if not folder.is_dir():
             raise InputError("no such folder of recordings", where=folder)
-        before = len(good)
-        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES):
+        before, left_out = len(good), LeftOut()
+        for path in sorted(folder / name for name, _ in recordings_in(folder, strict=True, left_out=left_out)):
             try:
                 info = soundfile.info(path)
             except (soundfile.SoundFileError, OSError):
@@ -49,6 +50,7 @@ def scan_audio(folders: Sequence[Path]) -> tuple[tuple[SoundFile, ...], tuple[st
                 good.append(SoundFile(path, info.samplerate, info.frames))
             else:
                 bad.append(f"{path}: empty")
+        bad += [f"{folder}: {line}" for line in left_out.lines]
         if len(good) == before:
             raise InputError("no recording that can be used", where=folder, hint=f"wanted: {' '.join(AUDIO_SUFFIXES)}")
     return tuple(good), tuple(bad)
