@@ -29,10 +29,10 @@ from echobank.cli import main, options
 from echobank.detection.bank import Bank, load_bank
 from echobank.machines import archive, detector, page
 from echobank.watch import engine as watch
-from echobank.watch import sinks
+from echobank.watch.sinks import csv_file
 
 RATE = 16_000
-IMPORTED = (options, detector, page, sinks, watch)  # before the first fork, so that kills hit work and not imports
+IMPORTED = (options, detector, page, csv_file, watch)  # before the first fork, so that kills hit work and not imports
 
 
 def kill(words: list[str], longest: float, rng: random.Random) -> bool:

@@ -89,6 +89,20 @@ def sha256_file(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def stamp_of(path: Path) -> tuple[str, int]:
+    """Return the stamp of a file, empty when it is gone, and its time of change in ns."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return "", 0
+    return stamp_from(facts), facts.st_mtime_ns
+
+
+def stamp_from(facts: os.stat_result) -> str:
+    """Return what tells a file from a later one of the same name: its size and time of change."""
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

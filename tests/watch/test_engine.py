@@ -13,7 +13,8 @@ from echobank.cli.own import seconds, seconds_from_zero
 from echobank.errors import InputError
 from echobank.machines.machine import open_machine
 from echobank.watch.engine import Watch, WatchSettings
-from echobank.watch.sinks import CsvSink, LineSink
+from echobank.watch.sinks.csv_file import CsvSink
+from echobank.watch.sinks.lines import LineSink
 from tests.machines.sounds import hum, with_tone, write
 from tests.watch.watching import SETTINGS, names, settle
 

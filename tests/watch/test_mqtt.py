@@ -8,7 +8,7 @@ import time
 import pytest
 
 from echobank.watch.outbox import Delivery
-from echobank.watch.sinks import MqttSink
+from echobank.watch.sinks.mqtt import MqttSink
 from tests.requirements import require
 from tests.watch.deliveries import Clock, outbox, until
 

@@ -11,7 +11,10 @@ import pytest
 from echobank.errors import ConfigError, OutputError
 from echobank.journal import Journal
 from echobank.watch.outbox import Delivery, RemoteDelivery, make_delivery
-from echobank.watch.sinks import CsvSink, MqttSink, SinkError, WebhookSink
+from echobank.watch.sinks.csv_file import CsvSink
+from echobank.watch.sinks.mqtt import MqttSink
+from echobank.watch.sinks.sink import SinkError
+from echobank.watch.sinks.webhook import WebhookSink
 from tests.machines.sounds import full_disk
 from tests.watch.deliveries import Clock, drain, outbox, until
 

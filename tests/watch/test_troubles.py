@@ -6,7 +6,7 @@ import pytest
 
 from echobank.cli import main
 from echobank.watch.engine import WatchSettings
-from echobank.watch.sinks import CsvSink
+from echobank.watch.sinks.csv_file import CsvSink
 from tests.machines.sounds import full_disk, hum, write
 from tests.watch.watching import names, settle
 

@@ -1,7 +1,7 @@
 """A watch with a clock that the test moves and a sink that remembers."""
 
 from echobank.watch.engine import WatchSettings
-from echobank.watch.sinks import SinkError
+from echobank.watch.sinks.sink import SinkError
 
 SETTINGS = WatchSettings(k=2, n=3, settle=5.0, heartbeat=0)
 

@@ -11,7 +11,7 @@ from echobank.cli.own import add_bank, add_far, open_bank, seconds, seconds_from
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
-    from echobank.watch.sinks import Sink
+    from echobank.watch.sinks.sink import Sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +82,11 @@ def k_of_n(text: str) -> tuple[int, int]:
 
 def _sinks(args: argparse.Namespace, machine: str) -> "list[Sink]":
     from echobank.cli.outputs import check_growing
-    from echobank.watch.sinks import CSV_COLUMNS, EVENTS, ROWS, CsvSink, LineSink, MqttSink, WebhookSink
+    from echobank.watch.sinks.csv_file import CSV_COLUMNS, CsvSink
+    from echobank.watch.sinks.lines import LineSink
+    from echobank.watch.sinks.mqtt import MqttSink
+    from echobank.watch.sinks.sink import EVENTS, ROWS
+    from echobank.watch.sinks.webhook import WebhookSink
 
     kinds = EVENTS | ROWS if args.every_window else EVENTS
     sinks: list[Sink] = [] if args.quiet else [LineSink()]

@@ -16,8 +16,7 @@ from echobank.machines.machine import Machine
 from echobank.machines.table import check_table, write_table
 from echobank.machines.verdict import Verdict, from_plain, plain
 from echobank.progress import Progress, silent
-from echobank.storage import sha256_file
-from echobank.watch.landing import stamp_of
+from echobank.storage import sha256_file, stamp_of
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from echobank.machines.archive import bank_file
 from echobank.machines.machine import Machine, assemble
 from echobank.machines.score import score_stream
 from echobank.machines.verdict import Verdict
-from echobank.storage import write_bytes
-from echobank.watch.events import Message, Rule, advance, make_rule, start_state
-from echobank.watch.landing import Landed, Landing, stamp_of
+from echobank.storage import stamp_of, write_bytes
+from echobank.watch.events import Message
+from echobank.watch.feeds.folder_feed import Landed, Landing
 from echobank.watch.outbox import make_delivery
-from echobank.watch.sinks import Sink
+from echobank.watch.rule import Rule, advance, make_rule, start_state
+from echobank.watch.sinks.sink import Sink
 
 _LONG_JOURNAL = 32 << 20  # bytes after its first line; then what is delivered everywhere is forgotten
 _REST = 9.0  # a look is followed by a rest of this many times its length: in huge folders it takes a tenth of the time

@@ -16,7 +16,7 @@ from pathlib import Path
 from echobank.journal import read_journal
 from echobank.storage import write_json
 from echobank.watch.events import Message
-from echobank.watch.sinks import Sink, SinkError
+from echobank.watch.sinks.sink import Sink, SinkError
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0

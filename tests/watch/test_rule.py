@@ -4,7 +4,7 @@ import pytest
 
 from echobank.errors import ConfigError
 from echobank.machines.verdict import Verdict
-from echobank.watch.events import Rule, advance, start_state
+from echobank.watch.rule import Rule, advance, start_state
 
 
 def play(scores, rule, pieces=1):

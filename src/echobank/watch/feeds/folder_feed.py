@@ -4,13 +4,13 @@ A file is finished when its size and time of change have stayed the same for a w
 clock that never goes back; times of files are compared for equality only, so no wall clock can mislead.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from echobank.data.folder import recordings_in
+from echobank.storage import stamp_from
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,7 @@ class Landing:
     def _scan(self) -> Iterator[tuple[str, str, int]]:
         """Yield (name, stamp, time of change in ns) of every recording."""
         for name, facts in recordings_in(self.folder):
-            yield name, _stamp(facts), facts.st_mtime_ns
-
-
-def stamp_of(path: Path) -> tuple[str, int]:
-    """Return the stamp of a file, empty when it is gone, and its time of change in ns."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return "", 0
-    return _stamp(facts), facts.st_mtime_ns
+            yield name, stamp_from(facts), facts.st_mtime_ns
 
 
 def _iso(nanoseconds: int) -> str:
@@ -98,7 +89,3 @@ def _iso(nanoseconds: int) -> str:
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):  # a clock that is set to a year that there is not
         return ""
-
-
-def _stamp(facts: os.stat_result) -> str:
-    return f"{facts.st_size}-{facts.st_mtime_ns}"

@@ -1,0 +1,1 @@
+"""Feeds: where running sound comes from; each says which pieces are new and finished."""
