@@ -27,6 +27,17 @@ def test_the_best_published_setting_is_what_was_published():
     assert config.train.domain == "source+target" and not config.augmentation.enabled
 
 
+def test_bands_and_few_targets_are_what_was_published():
+    """RDP gamma 4 with bands kept, VarMin K = 4 difference, cosine (arXiv 2603.13749); 96 bands, source covariance."""
+    bands, few = load_config("bands"), load_config("few_targets")
+    model, scoring = bands.model, bands.scoring
+    assert (model.embedding, model.layer, model.bands, model.k) == ("beats_iter3", None, True, 1)
+    assert (model.pooling, model.pooling_params) == ("rdp", {"gamma": 4})
+    assert (scoring.backend, scoring.metric, scoring.params) == ("varmin", "cosine", {"form": "difference", "K": 4})
+    assert (few.model.embedding, few.scoring.backend, few.scoring.metric) == ("spectrum_96", "mahalanobis", "euclidean")
+    assert few.scoring.params == {"covariance": "source", "level": "remove"}
+
+
 @pytest.mark.parametrize(
     ("key", "default"),
     [
@@ -110,5 +121,5 @@ def test_a_file_of_the_user_goes_before_a_packaged_one(tmp_path, monkeypatch):
     assert load_config("configs/default.yaml").model.k == 7
     assert load_config("default").model.k == 3
     assert find_config("other/default.yaml").name == "default.yaml" and not find_config("other/default.yaml").exists()
-    with pytest.raises(ConfigError, match="one of best"):
+    with pytest.raises(ConfigError, match="one of bands, best"):
         load_config("nothing")

@@ -83,3 +83,17 @@ def test_what_cannot_be_heard_is_refused(encoder):
     for call in (encoder.logmel, lambda clip: encoder.tokens_from_logmel([clip])):
         with pytest.raises(ConfigError, match="no log-mel"):
             call(np.zeros(RATE, np.float32))
+
+
+def test_the_coarse_spectrum_has_96_bands_and_hears_the_same_power():
+    coarse, fine = load_encoder("spectrum_96"), load_encoder("spectrum")
+    edges = spectrum_edges_hz("spectrum_96")
+    assert len(edges) == 97 and (edges[0], edges[-1]) == (pytest.approx(10), pytest.approx(4000))
+    np.testing.assert_allclose(edges[1:] / edges[:-1], 400 ** (1 / 96))
+    clip = (0.1 * np.random.default_rng(0).standard_normal(5 * RATE)).astype(np.float32)
+    (tokens,), (many,) = coarse.tokens([clip]), fine.tokens([clip])
+    assert tokens.shape == (len(many), 1, 96) and coarse.facts.dimension == 96
+    wide = (density(tokens).mean(axis=0) * np.diff(edges))[edges[1:] > 50]
+    narrow = density(many).mean(axis=0) * np.diff(spectrum_edges_hz())
+    inside = spectrum_edges_hz()[1:] <= 4000
+    assert wide.sum() == pytest.approx(narrow[inside].sum(), rel=0.03)

@@ -102,6 +102,15 @@ _SPECTRUM = Card(
     citation="power spectrum, 24 bands an octave, 49.6 Hz to 8 kHz (models/spectrum.py); has no weights",
 )
 
+_SPECTRUM_96 = Card(
+    name="spectrum_96",
+    kind="spectrum",
+    front_end="",
+    dimension=96,
+    layers=1,
+    citation="power spectrum, 96 logarithmic bands, 10 Hz to 4 kHz (models/encoders/spectrum.py); has no weights",
+)
+
 _LEVELS = tuple(
     Card(
         name=name,
@@ -163,7 +172,7 @@ _MN04 = Card(
     citation="Schmid et al., Efficient Large-Scale Audio Tagging via Transformer-to-CNN Distillation, ICASSP 2023",
 )
 SMALL = _SOUNDNET.name  # the best small encoder by the evidence of docs/encoders.md; what `auto` takes without BEATs
-_OTHERS = (_LOGMEL_STATS, _SPECTRUM, *_LEVELS, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
+_OTHERS = (_LOGMEL_STATS, _SPECTRUM, _SPECTRUM_96, *_LEVELS, _SOUNDNET, _SOUNDNET_ONNX, _MN04)
 
 CARDS: dict[str, Card] = {
     card.name: card for card in (*(_beats(tag, sha256) for tag, sha256 in _SHA256.items()), *_OTHERS)
