@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-from echobank.detection.search import Index, nearest
+from echobank.detection import tiles
+from echobank.detection.search import Index, nearest, row_lengths
 from echobank.errors import BankError, ConfigError
 
 RNG = np.random.default_rng
@@ -79,6 +81,52 @@ def test_blocks_and_batches_change_nothing(metric, dimension, monkeypatch):
     for part in (0, 1):
         assert np.array_equal(np.concatenate([x[part] for x in one]), whole[part])
         assert np.array_equal(small[part], whole[part])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_number_of_threads_changes_nothing(metric, monkeypatch):
+    monkeypatch.setattr("echobank.detection.tiles._THREADED", 0)
+    bank, queries = awkward(3000, 12, 150, 2, 1), awkward(400, 13, 150, 2, 1)
+    index = Index(bank, metric)
+    with threadpool_limits(1, user_api="blas"):
+        alone = (*index.nearest(queries, 3), *index.closest(queries[:40]))
+    with threadpool_limits(4, user_api="blas"):
+        together = (*index.nearest(queries, 3), *index.closest(queries[:40]))
+    for one, several in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, several, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_the_closest_row_is_that_of_the_least_mean_over_bands(metric, bands):
+    bank, queries = awkward(50, 14, 6, bands), awkward(20, 15, 6, bands)
+    queries[:10] = bank[:10]
+    distances, rows = Index(bank, metric).closest(queries)
+    expected = np.array([[[pair(q[h], b[h], metric) for h in range(bands)] for b in bank] for q in queries]).mean(
+        axis=2
+    )
+    np.testing.assert_allclose(distances, expected.min(axis=1), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(expected[np.arange(20), rows], expected.min(axis=1), rtol=1e-9, atol=1e-12)
+    assert rows[3] == rows[7] == 1  # of equal rows the first
+
+
+def test_lengths_that_are_known_change_nothing():
+    bank, queries = awkward(60, 16, 7, 2, 1), awkward(9, 17, 7, 2, 1)
+    known, found = Index(bank, lengths=row_lengths(bank)).nearest(queries, 4), nearest(queries, bank, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(known, found, strict=True))
+    np.testing.assert_allclose(row_lengths(bank), np.linalg.norm(bank.astype(float), axis=2), rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "size"), [(1, 1, 3), (1, 900, 300), (70, 1, 5), (33, 65, 257), (3, 7, 200_000)]
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_product_in_pieces_is_the_product(rows, columns, size, kind):
+    a, b = RNG(1).standard_normal((rows, size)).astype(kind), RNG(2).standard_normal((columns, size)).astype(kind)
+    whole = tiles.product(a, b)
+    assert whole.dtype == kind and whole.shape == (rows, columns)
+    bound = size * np.finfo(kind).eps * np.abs(a).astype(float) @ np.abs(b).astype(float).T
+    assert (np.abs(whole - a.astype(float) @ b.astype(float).T) <= bound).all()
 
 
 def test_order_scale_and_rotation():
