@@ -11,17 +11,15 @@ from echobank.models.beats.checkpoint import BeatsConfig, Checkpoint, expected_s
 from echobank.models.beats.model import buckets, build, unpack
 from echobank.models.logmel import logmel_tensor
 from echobank.models.pooling import Pooling, pool, pool_together
-from tests.models.reference import FOLDER, WAVES, arrays, needs_reference, rule_weights
+from tests.models.reference import TINY, WAVES, arrays, official, rule_weights, tiny_file
 from tests.requirements import needs
 
-pytestmark = needs_reference
-TINY = ["tiny_ssl", "tiny_finetuned"]
 BASE = BeatsConfig()
 
 
 @pytest.fixture(scope="module")
 def rule():
-    state = {key: torch.from_numpy(value) for key, value in rule_weights(expected_shapes(BASE), 3).items()}
+    state = {key: torch.from_numpy(value) for key, value in rule_weights("base_rule", expected_shapes(BASE)).items()}
     return Checkpoint(BASE, state, "0" * 64)
 
 
@@ -32,17 +30,13 @@ def base(rule):
 
 @pytest.fixture(scope="module")
 def tiny():
-    return load_encoder(FOLDER / "tiny_ssl.pt")
-
-
-def official(name, wave, what="final"):
-    return arrays(f"{name}_expected")[f"{wave}/{what}"]
+    return load_encoder(tiny_file("tiny_ssl"))
 
 
 @pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize("wave", WAVES)
 def test_tokens_of_every_layer_equal_the_official_ones(name, wave):
-    encoder = load_encoder(FOLDER / f"{name}.pt")
+    encoder = load_encoder(tiny_file(name))
     waveform, layers = arrays("waves")[wave], range(1, encoder.facts.layers + 1)
     (last,) = encoder.tokens([waveform])
     expected = official(name, wave)
@@ -58,20 +52,20 @@ def test_tokens_of_every_layer_equal_the_official_ones(name, wave):
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_model_equals_the_official_one_on_its_spectrograms(name):
-    encoder = load_encoder(FOLDER / f"{name}.pt")
-    raw = [arrays("fbank_expected")[f"{wave}/raw"] for wave in WAVES]
+    encoder = load_encoder(tiny_file(name))
+    raw = [arrays("logmel")[wave] for wave in WAVES]
     for wave, tokens in zip(WAVES, encoder.tokens_from_logmel(raw), strict=True):
         expected = official(name, wave)
         np.testing.assert_allclose(tokens.reshape(expected.shape), expected, rtol=0, atol=2e-5)
 
 
 def test_class_probabilities_of_a_fine_tuned_file():
-    encoder = load_encoder(FOLDER / "tiny_finetuned.pt")
+    encoder = load_encoder(tiny_file("tiny_finetuned"))
     waves = [wave for wave in WAVES if wave != "chirp_0p5s"]
     for wave, found in zip(waves, encoder.probabilities([arrays("waves")[wave] for wave in waves]), strict=True):
         np.testing.assert_allclose(found, official("tiny_finetuned", wave, "probs"), rtol=0, atol=1e-5)
     with pytest.raises(WeightsError, match="tell no classes"):
-        load_encoder(FOLDER / "tiny_ssl.pt").probabilities([])
+        load_encoder(tiny_file("tiny_ssl")).probabilities([])
 
 
 def test_buckets_of_distances_as_the_official_code_has_them():
@@ -88,7 +82,8 @@ def test_the_full_size_model_equals_the_official_one(base, wave):
     logmel = base.logmel(arrays("waves")[wave])
     grids = [found[0] for found in base.layers_from_logmel([logmel], range(1, 13))]
     expected = official("base_rule", wave)
-    np.testing.assert_allclose(grids[-1].reshape(expected.shape), expected, rtol=0, atol=2e-4)
+    kept = grids[-1][:: 4 if wave == "motor_10s" else 1]  # the file holds every 4th time patch of the long clip
+    np.testing.assert_allclose(kept.reshape(expected.shape), expected, rtol=0, atol=2e-4)
     means = np.stack([grid.mean(axis=(0, 1)) for grid in grids])
     np.testing.assert_allclose(means, official("base_rule", wave, "layers_mean"), rtol=0, atol=2e-4)
 
@@ -106,8 +101,8 @@ def test_bfloat16_keeps_pooled_embeddings(base, rule):
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
 def test_packed_weights_give_what_plain_ones_give(precision, bound):
-    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
-    logmels = torch.stack([torch.from_numpy(arrays("fbank_expected")["noise_1s/raw"])] * 3)
+    checkpoint = read_checkpoint(tiny_file("tiny_ssl"))
+    logmels = torch.stack([torch.from_numpy(arrays("logmel")["noise_1s"])] * 3)
     logmels[1] += torch.linspace(-1, 1, logmels.shape[1])[:, None]
     plain, packed = (build(checkpoint.config, checkpoint.state).prepare(precision, processor=p) for p in (False, True))
     assert packed.packed and not plain.packed
@@ -119,7 +114,7 @@ def test_packed_weights_give_what_plain_ones_give(precision, bound):
 
 
 def test_unpacked_weights_are_those_that_were_packed():
-    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
+    checkpoint = read_checkpoint(tiny_file("tiny_ssl"))
     plain = build(checkpoint.config, checkpoint.state).state_dict()
     for name, tensor in (
         unpack(build(checkpoint.config, checkpoint.state).prepare("fp32", processor=True)).state_dict().items()
@@ -176,7 +171,7 @@ def test_a_layer_that_is_not_there_names_the_range(tiny, layer):
 @pytest.mark.parametrize("settings", [{"precision": "fp8"}, {"device": "gpu"}, {"device": "meta"}])
 def test_an_unknown_device_or_precision_is_named(settings):
     with pytest.raises(ConfigError, match=str(next(iter(settings.values())))):
-        load_encoder(FOLDER / "tiny_ssl.pt", **settings)
+        load_encoder(tiny_file("tiny_ssl"), **settings)
 
 
 @pytest.mark.slow
@@ -184,16 +179,16 @@ def test_an_unknown_device_or_precision_is_named(settings):
 def test_compiled_tokens_are_those_of_the_plain_model(precision, bound, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as on a GPU: no packed weights
     waves = [arrays("waves")[wave] for wave in WAVES]
-    compiled = load_encoder(FOLDER / "tiny_ssl.pt", precision=precision, compile=True)
+    compiled = load_encoder(tiny_file("tiny_ssl"), precision=precision, compile=True)
     assert not compiled.model.packed
-    for found, expected in zip(compiled.tokens(waves), load_encoder(FOLDER / "tiny_ssl.pt").tokens(waves), strict=True):
+    for found, expected in zip(compiled.tokens(waves), load_encoder(tiny_file("tiny_ssl")).tokens(waves), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_packed_weights_leave_nothing_to_compile(precision):
     wave = arrays("waves")["noise_1s"]
-    found, expected = (load_encoder(FOLDER / "tiny_ssl.pt", precision=precision, compile=c) for c in (True, False))
+    found, expected = (load_encoder(tiny_file("tiny_ssl"), precision=precision, compile=c) for c in (True, False))
     assert found.model.packed
     assert np.array_equal(found.tokens([wave])[0], expected.tokens([wave])[0])
 
@@ -227,7 +222,7 @@ class Pretended(torch.Tensor):
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
 def test_the_way_through_a_gpu_gives_the_same_tokens(precision, bound, tiny):
-    checkpoint = read_checkpoint(FOLDER / "tiny_ssl.pt")
+    checkpoint = read_checkpoint(tiny_file("tiny_ssl"))
     model = build(checkpoint.config, checkpoint.state).prepare(precision)
     waves = [arrays("waves")["noise_1s"], arrays("waves")["motor_10s"][:16000]]
     with torch.inference_mode():
@@ -245,8 +240,8 @@ def test_the_way_through_a_gpu_gives_the_same_tokens(precision, bound, tiny):
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 5e-2)])
 def test_a_gpu_gives_the_numbers_of_the_cpu(precision, bound):
     waves = [arrays("waves")[wave] for wave in WAVES]
-    gpu = load_encoder(FOLDER / "tiny_ssl.pt", device="cuda", precision=precision)
-    cpu = load_encoder(FOLDER / "tiny_ssl.pt")
+    gpu = load_encoder(tiny_file("tiny_ssl"), device="cuda", precision=precision)
+    cpu = load_encoder(tiny_file("tiny_ssl"))
     for a, b in zip(gpu.tokens(waves), cpu.tokens(waves), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=bound)
     for one, other in zip(gpu.embed(waves, [Pooling()]), cpu.embed(waves, [Pooling()]), strict=True):

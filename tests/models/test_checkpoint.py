@@ -5,9 +5,7 @@ import torch
 
 from echobank import load_encoder
 from echobank.errors import WeightsError
-from tests.models.reference import FOLDER, needs_reference
-
-pytestmark = needs_reference
+from tests.models.reference import tiny_file
 
 
 def change(content, how):
@@ -48,7 +46,7 @@ def change(content, how):
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_by_key(tmp_path, how, words):
-    content = change(torch.load(FOLDER / "tiny_ssl.pt", weights_only=True), how)
+    content = change(torch.load(tiny_file("tiny_ssl"), weights_only=True), how)
     torch.save(content, tmp_path / "bad.pt")
     with pytest.raises(WeightsError, match=words) as error:
         load_encoder(tmp_path / "bad.pt")
@@ -66,7 +64,7 @@ class Harmful:
 def test_a_file_that_is_no_checkpoint_is_refused_and_nothing_runs(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "bad.pt"
-    whole = (FOLDER / "tiny_ssl.pt").read_bytes()
+    whole = (tiny_file("tiny_ssl")).read_bytes()
     if content == "pickle":
         torch.save({"cfg": Harmful(), "model": {}}, path)
     elif content == "list":
