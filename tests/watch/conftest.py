@@ -2,9 +2,10 @@ import pytest
 
 from echobank.machines.machine import open_machine
 from echobank.watch.engine import Watch
+from echobank.watch.feeds.folder_feed import FolderFeed
 from tests.machines.conftest import bank, fitted, offline
 from tests.watch.deliveries import Clock
-from tests.watch.watching import SETTINGS, Receiver
+from tests.watch.watching import SETTINGS, SETTLE, Receiver
 
 __all__ = ["bank", "fitted", "offline", "place"]
 
@@ -20,7 +21,8 @@ def place(fitted, tmp_path):
     def start(*more, settings=SETTINGS, bank=fitted / "banks" / "pump"):
         for old in watches:
             old.close()
-        watches[:] = [Watch(machine, bank, folder, tmp_path / "state", [receiver, *more], settings, clock)]
+        feed = FolderFeed(folder, SETTLE, clock)
+        watches[:] = [Watch(machine, bank, feed, tmp_path / "state", [receiver, *more], settings, clock)]
         return watches[0]
 
     yield start, clock, receiver, folder

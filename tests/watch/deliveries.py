@@ -3,17 +3,30 @@
 import time
 
 from echobank.journal import Journal
+from echobank.machines.verdict import Verdict
+from echobank.watch.events import Opened
 from echobank.watch.outbox import Delivery
 
 HEADER = {"machine": "m"}
 
 
-def outbox(folder, count, kind="open"):
+def opened(n):
+    """Return a message whose file is a number."""
+    facts = {"machine": "m", "time": "now", "file_time": "", "threshold": 1.0, "event": f"id-{n}"}
+    return Opened(id=f"id-{n}", verdict=Verdict(str(n), score=2.0), **facts)
+
+
+def line(n):
+    """Return a line of a journal with one message."""
+    return {"file": f"{n}", "messages": [opened(n).to_values()]}
+
+
+def outbox(folder, count):
     path = folder / "journal.jsonl"
     with Journal(path) as journal:
         journal.append(HEADER)
         for i in range(count):
-            journal.append({"file": f"{i}", "messages": [{"id": f"id-{i}", "kind": kind, "n": i}]})
+            journal.append(line(i))
     return path
 
 

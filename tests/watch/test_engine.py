@@ -13,10 +13,11 @@ from echobank.cli.own import seconds, seconds_from_zero
 from echobank.errors import InputError
 from echobank.machines.machine import open_machine
 from echobank.watch.engine import Watch, WatchSettings
+from echobank.watch.feeds.folder_feed import FolderFeed
 from echobank.watch.sinks.csv_file import CsvSink
 from echobank.watch.sinks.lines import LineSink
 from tests.machines.sounds import hum, with_tone, write
-from tests.watch.watching import SETTINGS, names, settle
+from tests.watch.watching import SETTINGS, SETTLE, names, settle
 
 
 def test_only_settled_files_are_read(place):
@@ -70,7 +71,7 @@ def test_a_file_that_grows_while_it_is_read_waits_again(place, monkeypatch):
     start, clock, receiver, folder = place
     watch = start()
     path = write(folder / "a.wav", hum(2.0))
-    listener = type(watch._machine.listener)
+    listener = type(watch._judge.machine.listener)
     embed = listener.embed
 
     def growing(self, samples):
@@ -126,9 +127,9 @@ def test_csv_rows_are_there_exactly_once_even_when_killed_before_the_cursor_move
         assert [row["kind"] for row in csv.DictReader(stream)] == ["score"] * 3
 
 
-def test_a_long_journal_is_begun_anew_and_nothing_is_forgotten(place, monkeypatch):
+def test_a_long_journal_is_started_over_and_nothing_is_forgotten(place, monkeypatch):
     start, clock, receiver, folder = place
-    monkeypatch.setattr("echobank.watch.engine._LONG_JOURNAL", 10)
+    monkeypatch.setattr("echobank.watch.state._LONG_JOURNAL", 10)
     for i in range(3):
         write(folder / f"{i}.wav", hum(2.0, seed=i))
         settle(start(), clock)
@@ -152,7 +153,7 @@ def test_a_bank_that_is_changed_is_taken_up(fitted, bank, place):
 
 def test_heartbeats_tell_troubles_and_are_not_kept(place):
     start, clock, receiver, folder = place
-    watch = start(settings=WatchSettings(settle=5.0, heartbeat=10.0))
+    watch = start(settings=WatchSettings(heartbeat=10.0))
     watch.step()
     clock.now += 5
     watch.step()
@@ -166,20 +167,21 @@ def test_heartbeats_tell_troubles_and_are_not_kept(place):
 def test_one_watch_a_state_and_one_folder(place, fitted, tmp_path):
     start, clock, _, folder = place
     start()
+    feed = lambda folder: FolderFeed(folder, SETTLE, clock)  # noqa: E731
     machine = open_machine(fitted / "banks" / "pump")
     with pytest.raises(InputError, match="another watch is running"):
-        Watch(machine, fitted / "banks" / "pump", folder, tmp_path / "state", [], SETTINGS, clock)
+        Watch(machine, fitted / "banks" / "pump", feed(folder), tmp_path / "state", [], SETTINGS, clock)
     start().close()
     with pytest.raises(InputError, match="belongs to another watch"):
-        Watch(machine, fitted / "banks" / "pump", fitted / "new", tmp_path / "state", [], SETTINGS, clock)
+        Watch(machine, fitted / "banks" / "pump", feed(fitted / "new"), tmp_path / "state", [], SETTINGS, clock)
     with pytest.raises(InputError, match="no such folder"):
-        Watch(machine, fitted / "banks" / "pump", tmp_path / "none", tmp_path / "state", [], SETTINGS, clock)
+        feed(tmp_path / "none")
 
 
 def test_only_new_leaves_out_what_lies_there(place):
     start, clock, receiver, folder = place
     write(folder / "old.wav", hum(2.0))
-    watch = start(settings=WatchSettings(settle=5.0, heartbeat=0, only_new=True))
+    watch = start(settings=WatchSettings(heartbeat=0, only_new=True))
     write(folder / "new.wav", hum(2.0))
     settle(watch, clock)
     assert names(receiver) == ["new.wav"]

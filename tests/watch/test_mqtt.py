@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from echobank.watch.events import Heartbeat
 from echobank.watch.outbox import Delivery
 from echobank.watch.sinks.mqtt import MqttSink
 from tests.requirements import require
@@ -97,7 +98,7 @@ def test_mqtt_gets_everything_through_a_broker_that_goes_and_comes(broker, tmp_p
 
 def test_mqtt_keeps_the_last_heartbeat_and_tells_when_the_watch_is_gone(broker):
     sink = MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump")
-    sink.send([{"id": "1", "kind": "heartbeat", "files": 3}])
+    sink.send([Heartbeat(id="1", machine="pump", time="now", files=3)])
     listener = Listener(broker.port)
     until(lambda: any(m.get("files") == 3 for _, m in listener.got))
     sink._client.socket().shutdown(socket.SHUT_RDWR)  # as if the machine lost its power
@@ -108,7 +109,7 @@ def test_mqtt_keeps_the_last_heartbeat_and_tells_when_the_watch_is_gone(broker):
 
 def test_a_watch_that_is_stopped_says_goodbye(broker):
     sink = MqttSink(f"mqtt://127.0.0.1:{broker.port}/plant", "pump")
-    sink.send([{"id": "1", "kind": "heartbeat", "files": 3}])
+    sink.send([Heartbeat(id="1", machine="pump", time="now", files=3)])
     sink.close()
     listener = Listener(broker.port)
     until(lambda: listener.got)

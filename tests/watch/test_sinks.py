@@ -10,13 +10,14 @@ import pytest
 
 from echobank.errors import ConfigError, OutputError
 from echobank.journal import Journal
+from echobank.watch.events import Heartbeat
 from echobank.watch.outbox import Delivery, RemoteDelivery, make_delivery
 from echobank.watch.sinks.csv_file import CsvSink
 from echobank.watch.sinks.mqtt import MqttSink
 from echobank.watch.sinks.sink import SinkError
 from echobank.watch.sinks.webhook import WebhookSink
 from tests.machines.sounds import full_disk
-from tests.watch.deliveries import Clock, drain, outbox, until
+from tests.watch.deliveries import Clock, drain, line, opened, outbox, until
 
 
 class Receiver:
@@ -64,7 +65,7 @@ def test_a_webhook_that_fails_stalls_cuts_and_recovers_gets_everything_once_and_
     receiver.mood = lambda: moods.choice(["well", "well", "well", "fail", "stall", "refuse", "cut", "redirect"])
     delivery = drain(lambda: WebhookSink(receiver.url, timeout=0.2), tmp_path, journal)
     assert delivery.done
-    assert [message["n"] for message in receiver.kept.values()] == list(range(40))
+    assert [int(message["file"]) for message in receiver.kept.values()] == list(range(40))
     assert receiver.posts > 40
 
 
@@ -115,13 +116,13 @@ def test_a_webhook_that_stalls_holds_up_nobody(receiver, tmp_path):
     begun = time.monotonic()
     for _ in range(5):
         delivery.pump(journal, "g")
-        delivery.heartbeat({"id": "alive", "kind": "heartbeat"})
+        delivery.heartbeat(Heartbeat(id="alive", machine="m", time="now", files=3))
         assert not delivery.done
     assert time.monotonic() - begun < 0.4
     with Journal(journal) as more:
-        more.append({"file": "3", "messages": [{"id": "id-3", "kind": "open", "n": 3}]})
+        more.append(line(3))
     until(lambda: delivery.done or delivery.pump(journal, "g"))
-    assert [m["n"] for m in receiver.kept.values() if m["kind"] == "open"] == list(range(4))
+    assert [int(m["file"]) for m in receiver.kept.values() if m["kind"] == "open"] == list(range(4))
     until(lambda: "alive" in receiver.kept)
     delivery.close()
 
@@ -132,7 +133,7 @@ def test_done_is_never_said_while_something_was_written_after_the_last_look(rece
     for n in range(1, 200):
         delivery.pump(journal, "g")
         with Journal(journal) as more:
-            more.append({"file": f"{n}", "messages": [{"id": f"id-{n}", "kind": "open", "n": n}]})
+            more.append(line(n))
         if delivery.done:
             assert f"id-{n}" in receiver.kept
     until(lambda: delivery.done or delivery.pump(journal, "g"))
@@ -180,20 +181,20 @@ def test_different_addresses_are_different_sinks(tmp_path):
 
 def test_a_full_disk_leaves_whole_rows(tmp_path):
     sink = CsvSink(tmp_path / "rows.csv")
-    sink.send([{"id": "1", "kind": "open"}])
+    sink.send([opened(1)])
     whole = sink.path.read_bytes()
     with full_disk(len(whole) + 10), pytest.raises(SinkError, match="cannot write"):
-        sink.send([{"id": str(i), "kind": "open"} for i in range(9)])
+        sink.send([opened(i) for i in range(9)])
     assert sink.path.read_bytes() == whole
-    sink.send([{"id": "2", "kind": "open"}])
+    sink.send([opened(2)])
     assert sink.path.read_text().count("\n") == 3
 
 
 def test_a_table_that_somebody_edited_is_not_cut(tmp_path):
     sink = CsvSink(tmp_path / "rows.csv")
-    sink.send([{"id": "1", "kind": "open"}])
+    sink.send([opened(1)])
     mark = sink.mark()
-    sink.send([{"id": "2", "kind": "open"}])
+    sink.send([opened(2)])
     sink.rewind(mark)
     assert sink.mark() == mark
     sink.path.write_text("a note of mine\n" + sink.path.read_text())

@@ -32,14 +32,14 @@ def test_a_long_backlog_does_not_silence_the_heartbeat_nor_the_stop(place, monke
     start, clock, receiver, folder = place
     for i in range(6):
         write(folder / f"{i}.wav", hum(2.0, seed=i))
-    watch = start(settings=WatchSettings(settle=5.0, heartbeat=10.0))
-    real = type(watch._machine.listener).hear
+    watch = start(settings=WatchSettings(heartbeat=10.0))
+    real = type(watch._judge.machine.listener).hear
 
     def slow(self, paths):
         clock.now += 4
         return real(self, paths)
 
-    monkeypatch.setattr(type(watch._machine.listener), "hear", slow)
+    monkeypatch.setattr(type(watch._judge.machine.listener), "hear", slow)
     watch.step()
     clock.now += 6
     assert watch.step(lambda: len(names(receiver)) == 4) == 4
@@ -51,8 +51,8 @@ def test_a_huge_folder_gets_rests_between_looks(place):
     start, _, _, folder = place
     watch = start()
     ticks = iter(range(1000))
-    watch._landing._clock = lambda: float(next(ticks))
-    watch._landing.look({})
+    watch._feed.landing._clock = lambda: float(next(ticks))
+    watch._feed.landing.look({})
     assert watch.rest == pytest.approx(9.0)
     assert folder.is_dir()
 
@@ -60,7 +60,7 @@ def test_a_huge_folder_gets_rests_between_looks(place):
 def test_what_lies_in_the_folder_may_be_more_than_a_journal_is_long(place, monkeypatch, tmp_path):
     start, clock, _, folder = place
     watch = start()
-    monkeypatch.setattr("echobank.watch.engine._LONG_JOURNAL", 2000)
+    monkeypatch.setattr("echobank.watch.state._LONG_JOURNAL", 2000)
     for i in range(60):
         write(folder / f"{i:040d}.wav", hum(0.2, seed=i))
     settle(watch, clock)
@@ -69,7 +69,7 @@ def test_what_lies_in_the_folder_may_be_more_than_a_journal_is_long(place, monke
     before = journal.read_bytes()
     for _ in range(3):
         settle(watch, clock)
-    assert journal.read_bytes() == before  # begun anew it would have another name in its first line
+    assert journal.read_bytes() == before  # started over it would have another name in its first line
 
 
 def test_a_bank_that_no_longer_fits_is_a_trouble_and_is_read_once(fitted, bank, place, monkeypatch):
@@ -78,10 +78,10 @@ def test_a_bank_that_no_longer_fits_is_a_trouble_and_is_read_once(fitted, bank, 
     fit = ["fit", str(fitted / "healthy"), "--machine", "pump", "--out", str(bank.parent)]
     assert main([*fit, "--window", "1s"]) == 0
     loads = []
-    from echobank.watch import engine as watching
+    from echobank.watch import judge
 
-    real = watching.load_bank
-    monkeypatch.setattr(watching, "load_bank", lambda path: loads.append(path) or real(path))
+    real = judge.load_bank
+    monkeypatch.setattr(judge, "load_bank", lambda path: loads.append(path) or real(path))
     write(folder / "a.wav", hum(2.0))
     assert settle(watch, clock) == 1
     assert len(loads) == 1 and "restart the watch" in watch.troubles[0]

@@ -3,7 +3,8 @@
 from echobank.watch.engine import WatchSettings
 from echobank.watch.sinks.sink import SinkError
 
-SETTINGS = WatchSettings(k=2, n=3, settle=5.0, heartbeat=0)
+SETTINGS = WatchSettings(k=2, n=3, heartbeat=0)
+SETTLE = 5.0
 
 
 class Receiver:
@@ -19,7 +20,7 @@ class Receiver:
     def send(self, messages):
         if self.broken:
             raise SinkError("broken")
-        self.taken += messages
+        self.taken += [message.to_values() for message in messages]
 
     def mark(self):
         return 0

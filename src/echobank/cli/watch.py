@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Watch until interrupted."""
     from echobank.machines.archive import bank_file
     from echobank.watch.engine import Watch, WatchSettings
+    from echobank.watch.feeds.folder_feed import FolderFeed
 
     machine = open_bank(args)
     state = Path(args.state) if args.state else bank_file(args.bank).parent / "watch"
@@ -47,15 +48,13 @@ def run(args: argparse.Namespace) -> int:
         k=args.k_of_n[0],
         n=args.k_of_n[1],
         hysteresis=args.hysteresis,
-        settle=args.settle,
         heartbeat=args.heartbeat,
         only_new=args.only_new,
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    watch = Watch(
-        machine, Path(args.bank), Path(args.folder), state, _sinks(args, machine.name), settings, rate=args.far
-    )
+    feed = FolderFeed(Path(args.folder), args.settle)
+    watch = Watch(machine, Path(args.bank), feed, state, _sinks(args, machine.name), settings, rate=args.far)
     print(watch.summary, file=sys.stderr)
     said: tuple[str, ...] = ()
     try:

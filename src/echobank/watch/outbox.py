@@ -15,7 +15,7 @@ from pathlib import Path
 
 from echobank.journal import read_journal
 from echobank.storage import write_json
-from echobank.watch.events import Message
+from echobank.watch.events import Message, message_from
 from echobank.watch.sinks.sink import Sink, SinkError
 
 _FIRST_WAIT = 1.0
@@ -77,7 +77,8 @@ class Delivery:
         begun = self._clock()
         if begun >= self._next_try:
             for offset, record in islice(read_journal(journal, start=self.cursor.offset), limit):
-                messages = [item for item in record.get("messages", ()) if item["kind"] in self.sink.kinds]
+                wanted = (item for item in record.get("messages", ()) if item["kind"] in self.sink.kinds)
+                messages = [message_from(item) for item in wanted]
                 if messages and not self._send(messages):
                     break
                 self.cursor = Cursor(generation, offset, self.sink.mark())
@@ -87,7 +88,7 @@ class Delivery:
                         break
 
     def heartbeat(self, message: Message) -> None:
-        """Send a sign of life, once: a missed one is followed by the next."""
+        """Send a heartbeat, once: a missed one is followed by the next."""
         if "heartbeat" in self.sink.kinds and self._clock() >= self._next_try:
             self._send([message])
 
@@ -143,7 +144,7 @@ class RemoteDelivery(Delivery):
             last.result()
 
     def heartbeat(self, message: Message) -> None:
-        """Begin to send a sign of life."""
+        """Begin to send a heartbeat."""
         if not _busy(self._beating):
             self._beating = self._thread.submit(super().heartbeat, message)
 

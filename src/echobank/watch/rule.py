@@ -1,9 +1,10 @@
 """The rule: when single anomalous windows become an alarm, and when the alarm is over.
 
 An event opens when at least k of the last n windows are above the threshold, and closes when the last n windows
-are all at or below a lower release level (hysteresis). The state is plain values, so that it can be kept.
+are all at or below a lower release level (hysteresis). The state is a value, so that it can be kept.
 """
 
+import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,10 @@ from typing import Any
 
 from echobank.errors import ConfigError
 from echobank.machines.machine import Machine
-from echobank.machines.verdict import Verdict, plain
-from echobank.watch.events import Message
+from echobank.machines.verdict import Verdict
+from echobank.watch.events import Closed, Failed, Message, Opened, OpenEvent, Scored
 
 _NAMESPACE = uuid.UUID("6f6f2f3e-0b0c-5a55-9a4e-6563686f626b")  # fixed, so that ids are the same after a restart
-
-State = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,43 @@ class Rule:
             raise ConfigError("the release level is above the threshold", value=self.release)
 
 
+@dataclass(frozen=True)
+class RuleState:
+    """What the rule remembers.
+
+    Attributes:
+        recent: Scores of the last windows, at most n.
+        event: The event that is open.
+    """
+
+    recent: tuple[float, ...] = ()
+    event: OpenEvent | None = None
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the state as the journal keeps it."""
+        return {"recent": list(self.recent), "event": self.event.to_values() if self.event else None}
+
+    @staticmethod
+    def from_values(values: Mapping[str, Any]) -> "RuleState":
+        """Return the state that a journal kept."""
+        return RuleState(tuple(values["recent"]), OpenEvent(**values["event"]) if values["event"] else None)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One window as the rule takes it.
+
+    Attributes:
+        verdict: The verdict, or the error of the recording.
+        place: What tells the window from every other one of the machine; ids of messages are made from it.
+        time: When it was recorded, ISO 8601, for the messages; nothing is decided by it.
+    """
+
+    verdict: Verdict
+    place: str
+    time: str = ""
+
+
 def make_rule(machine: Machine, k: int, n: int, hysteresis: float) -> Rule:
     """Return the rule of a machine.
 
@@ -61,50 +97,56 @@ def make_rule(machine: Machine, k: int, n: int, hysteresis: float) -> Rule:
     return Rule(k, n, machine.threshold, machine.threshold - hysteresis * (machine.threshold - median))
 
 
-def start_state() -> dict[str, Any]:
-    """Return the state before the first window."""
-    return {"recent": [], "event": None}
-
-
 def advance(
-    rule: Rule, state: State, verdicts: Sequence[Verdict], machine: str, stamp: str, now: str, file_time: str = ""
-) -> tuple[dict[str, Any], list[Message]]:
-    """Take the windows of one recording and return the new state and the messages they give rise to.
+    rule: Rule, state: RuleState, windows: Sequence[Judged], machine: str, now: str
+) -> tuple[RuleState, list[Message]]:
+    """Take some windows and return the new state and the messages they give rise to.
 
-    Message ids depend on the machine, the recording, its stamp and the place in it alone: the same again.
+    Message ids depend on the machine, the place of the window and the kind alone: the same again after a restart.
 
     Args:
         rule: When events open and close.
-        state: State before the recording.
-        verdicts: Its windows, in order, or its error.
+        state: State before the windows.
+        windows: Windows, in order.
         machine: Its name.
-        stamp: What tells two recordings of the same name apart (size and time of change).
         now: Wall-clock time for the messages, ISO 8601; nothing is decided by it.
-        file_time: When the recording was last changed, ISO 8601, for the messages; nothing is decided by it.
     """
-    times = {"time": now, "file_time": file_time}
-    recent, event, messages = list(state["recent"]), state["event"], list[Message]()
+    messages: list[Message] = []
+    for window in windows:
+        state = _take(rule, state, window, machine, now, messages)
+    return state, messages
 
-    def say(kind: str, verdict: Verdict, **facts: Any) -> Message:
-        place = f"{machine}|{verdict.file}|{stamp}|{verdict.start}|{kind}"
-        message = {"id": str(uuid.uuid5(_NAMESPACE, place)), "kind": kind, "machine": machine, **times, **facts}
-        messages.append({**message, **plain(verdict)})
-        return messages[-1]
 
-    for verdict in verdicts:
-        if verdict.score is None:
-            say("error", verdict)
-            continue
-        say("score", verdict)
-        recent = [*recent, verdict.score][-rule.n :]
-        if event is None and sum(score > rule.threshold for score in recent) >= rule.k:
-            opened = say("open", verdict, threshold=rule.threshold)
-            event = {"id": opened["id"], "file": verdict.file, "opened": now, "peak": max(recent), "windows": 0}
-            opened["event"] = event["id"]
-        if event is not None:
-            event = {**event, "peak": max(event["peak"], verdict.score), "windows": event["windows"] + 1}
-            if len(recent) == rule.n and all(score <= rule.release for score in recent):
-                facts = {"event": event["id"], "opened": event["opened"], "peak": event["peak"]}
-                say("close", verdict, **facts, windows=event["windows"])
-                event, recent = None, []
-    return {"recent": recent, "event": event}, messages
+def message_id(machine: str, place: str, kind: str) -> str:
+    """Return the id of a message: the same whenever the same thing happens."""
+    return str(uuid.uuid5(_NAMESPACE, f"{machine}|{place}|{kind}"))
+
+
+def _take(rule: Rule, state: RuleState, window: Judged, machine: str, now: str, messages: list[Message]) -> RuleState:
+    verdict = window.verdict
+
+    def facts(kind: str) -> dict[str, Any]:
+        shared = {"machine": machine, "time": now, "file_time": window.time, "verdict": verdict}
+        return {"id": message_id(machine, window.place, kind), **shared}
+
+    if verdict.score is None:
+        messages.append(Failed(**facts("error")))
+        return state
+    messages.append(Scored(**facts("score")))
+    recent, event = (*state.recent, verdict.score)[-rule.n :], state.event
+    if event is None and sum(score > rule.threshold for score in recent) >= rule.k:
+        opened = facts("open")
+        messages.append(Opened(**opened, threshold=rule.threshold, event=opened["id"]))
+        event = OpenEvent(opened["id"], verdict.file, now, max(recent))
+    if event is not None:
+        event = dataclasses.replace(event, peak=max(event.peak, verdict.score), windows=event.windows + 1)
+        if len(recent) == rule.n and all(score <= rule.release for score in recent):
+            story: dict[str, Any] = {
+                "event": event.id,
+                "opened": event.opened,
+                "peak": event.peak,
+                "windows": event.windows,
+            }
+            messages.append(Closed(**facts("close"), **story))
+            event, recent = None, ()
+    return RuleState(recent, event)

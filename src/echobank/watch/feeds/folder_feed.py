@@ -1,16 +1,22 @@
-"""The landing place: which files in a folder are new and finished.
+"""A folder as a feed: which files of it are new and finished, and what is heard in them.
 
 A file is finished when its size and time of change have stayed the same for a while. The while is measured by a
 clock that never goes back; times of files are compared for equality only, so no wall clock can mislead.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from echobank.data.folder import recordings_in
-from echobank.storage import stamp_from
+from echobank.errors import InputError
+from echobank.machines.listener import Listener
+from echobank.storage import stamp_from, stamp_of
+from echobank.watch.feeds.feed import Arrival
+
+_REST = 9.0  # a look is followed by a rest of this many times its length: in huge folders it takes a tenth of the time
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Landing:
     def look(self, seen: Mapping[str, str]) -> list[Landed]:
         """Return the finished files whose name and stamp are not in `seen`, oldest first.
 
-        A folder that is gone gives nothing and sets `present` to False; what was changing starts anew.
+        A folder that is gone gives nothing and sets `present` to False; what was changing starts over.
         """
         now = self._clock()
         changing: dict[str, tuple[str, float]] = {}
@@ -82,6 +88,75 @@ class Landing:
         """Yield (name, stamp, time of change in ns) of every recording."""
         for name, facts in recordings_in(self.folder):
             yield name, stamp_from(facts), facts.st_mtime_ns
+
+
+class FolderFeed:
+    """A folder in which recordings land.
+
+    Args:
+        folder: The folder.
+        settle: Seconds that a file must stay the same before it is read.
+        clock: Seconds that never go back.
+
+    Raises:
+        InputError: The folder is not there.
+    """
+
+    def __init__(self, folder: Path, settle: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if not folder.is_dir():
+            raise InputError("no such folder", where=folder)
+        self.landing = Landing(folder, settle, clock)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The folder."""
+        return {"folder": str(self.landing.folder.resolve())}
+
+    @property
+    def title(self) -> str:
+        """The folder in a sentence."""
+        return f"in {self.landing.folder}"
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """A folder that is gone."""
+        return () if self.landing.present else (f"{self.landing.folder}: the folder is gone",)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every file was finished at the last look."""
+        return not self.landing.waiting
+
+    @property
+    def rest(self) -> float:
+        """Seconds to wait before the next look at the least."""
+        return _REST * self.landing.took
+
+    def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:
+        """Yield the finished recordings that are not in `seen`, oldest first."""
+        for landed in self.landing.look(seen):
+            path = self.landing.folder / landed.name
+            heard = next(listener.hear([path]))
+            if stamp_of(path)[0] != landed.stamp:  # it grew or went while it was read: wait until it settles again
+                self.landing.again(landed.name)
+                continue
+            starts = [None] if heard.error else [round(float(start), 3) for start in heard.starts]
+            places = tuple(f"{landed.name}|{landed.stamp}|{start}" for start in starts)
+            yield Arrival(landed.name, landed.stamp, heard, places, (landed.time,) * len(places))
+
+    def present(self) -> dict[str, str]:
+        """Return the stamp of every recording that is there now, by name."""
+        return self.landing.stamps()
+
+    def remembered(self, seen: Mapping[str, str]) -> dict[str, str] | None:
+        """Return the recordings that are still there; None while the folder is gone."""
+        if not self.landing.present:
+            return None
+        here = self.landing.stamps()
+        return {name: stamp for name, stamp in seen.items() if name in here}
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
 
 
 def _iso(nanoseconds: int) -> str:

@@ -24,7 +24,7 @@ class CsvSink:
         self.name = f"csv-{self.path.name}-{digest(str(self.path.resolve()))}"
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Append one row a message, all or none, and wait for the disk: the cursor must not be ahead of the rows."""
+        """Append one row per message, all or none, and wait for the disk: the cursor must not be ahead of the rows."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab", buffering=0) as stream:
@@ -46,7 +46,7 @@ class CsvSink:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, mark: int) -> None:
-        """Cut the file back to its size at a mark; one that was begun anew or edited meanwhile is left alone."""
+        """Cut the file back to its size at a mark; one that was replaced or edited meanwhile is left alone."""
         if self.mark() <= mark:
             return
         try:
@@ -66,5 +66,5 @@ def _csv_rows(messages: Sequence[Message], *, header: bool) -> bytes:
     writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(messages)
+    writer.writerows(message.to_values() for message in messages)
     return text.getvalue().encode("utf-8", "backslashreplace")

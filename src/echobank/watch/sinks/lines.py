@@ -19,9 +19,9 @@ class LineSink:
         self._stream = stream or sys.stdout
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Write one line a message."""
+        """Write one line per message."""
         for message in messages:
-            self._stream.write(json.dumps(message, ensure_ascii=False) + "\n")
+            self._stream.write(json.dumps(message.to_values(), ensure_ascii=False) + "\n")
         self._stream.flush()
 
     def mark(self) -> int:

@@ -33,10 +33,10 @@ class MqttSink:
         """Publish each message and wait until the broker has acknowledged it."""
         client = self._connected()
         for message in messages:
-            heartbeat = message["kind"] == "heartbeat"
-            text = json.dumps(message, ensure_ascii=False)
+            heartbeat = message.kind == "heartbeat"
+            text = json.dumps(message.to_values(), ensure_ascii=False)
             try:
-                info = client.publish(f"{self._prefix}/{message['kind']}", text, qos=1, retain=heartbeat)
+                info = client.publish(f"{self._prefix}/{message.kind}", text, qos=1, retain=heartbeat)
                 info.wait_for_publish(self._timeout)
                 taken = info.is_published()
             except (ValueError, RuntimeError):

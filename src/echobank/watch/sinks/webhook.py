@@ -1,20 +1,22 @@
 """HTTP POST of every message."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import requests
 
 from echobank.errors import ConfigError
 from echobank.watch.events import Message
 from echobank.watch.sinks.sink import EVENTS, SinkError, digest
+
+if TYPE_CHECKING:
+    import requests
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 
 
 class WebhookSink:
-    """HTTP POST of one JSON object a message; anything but a 2xx answer is tried again with the same id."""
+    """HTTP POST of one JSON object per message; anything but a 2xx answer is tried again with the same id."""
 
     remote = True
 
@@ -25,16 +27,19 @@ class WebhookSink:
         self.url, self.kinds, self._timeout = url, kinds, timeout
         self._where = f"{parts.scheme}://{parts.hostname}"
         self.name = f"webhook-{parts.hostname}-{digest(url)}"
-        self._session = requests.Session()
+        self._session: requests.Session | None = None
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post each message; its id is also the header Idempotency-Key."""
+        import requests
+
+        self._session = self._session or requests.Session()
         for message in messages:
             try:
                 answer = self._session.post(
                     self.url,
-                    json=message,
-                    headers={"Idempotency-Key": message["id"]},
+                    json=message.to_values(),
+                    headers={"Idempotency-Key": message.id},
                     timeout=(_CONNECT_SECONDS, self._timeout),
                     allow_redirects=False,
                 )
@@ -52,4 +57,5 @@ class WebhookSink:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        if self._session is not None:
+            self._session.close()

@@ -1,0 +1,77 @@
+"""A feed: where running sound comes from. A folder, a microphone, standard input or a network stream can be one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from echobank.machines.listener import Heard, Listener
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A piece of sound that is finished and embedded: a recording, or some windows of a stream.
+
+    Attributes:
+        name: The recording or the source; the verdicts are named after it.
+        stamp: Tells it from an earlier piece of the same name.
+        heard: What was heard in it.
+        places: What tells each window from every other one of the machine, one per window; a recording that could
+            not be used has one.
+        times: When each was recorded, ISO 8601.
+    """
+
+    name: str
+    stamp: str
+    heard: Heard
+    places: tuple[str, ...]
+    times: tuple[str, ...]
+
+
+class Feed(Protocol):
+    """A place that sound comes from."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What a journal is bound to, for example the folder: another feed must not continue it."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The feed in a sentence, for example "in /data/pump7"."""
+        ...
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with it at this moment."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        ...
+
+    @property
+    def rest(self) -> float:
+        """Seconds to wait before the next look at the least."""
+        ...
+
+    def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:
+        """Yield what is new and finished, in order, without waiting for more.
+
+        Args:
+            listener: Embeds it.
+            seen: Stamp of the last piece by name; those are done.
+        """
+        ...
+
+    def present(self) -> dict[str, str]:
+        """Return the stamp of every piece that is there already, by name."""
+        ...
+
+    def remembered(self, seen: Mapping[str, str]) -> dict[str, str] | None:
+        """Return what of `seen` may still be needed, or None when that cannot be known at this moment."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
