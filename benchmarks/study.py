@@ -35,9 +35,7 @@ def study_set(rows, clips, dimension, seed):
     queries, anomaly = vectors[rows:].copy(), np.arange(clips) % 2 == 1
     queries[anomaly] += 0.5 * vectors[: anomaly.sum()]
     domains = np.array([("source", "target")[i // 2 % 2] for i in range(clips)])
-    return StudySet(
-        build_bank(vectors[:rows], facts, {}), queries, tuple(f"{i}" for i in range(clips)), anomaly, domains
-    )
+    return StudySet(build_bank(vectors[:rows], facts), queries, tuple(f"{i}" for i in range(clips)), anomaly, domains)
 
 
 def rival(data):

@@ -1,11 +1,14 @@
 """States: each is scored by a bank that never heard it, whatever the back-end learned."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from echobank.detection.backends import make_backend
+from echobank.detection.backends.knn import Knn
 from echobank.detection.bank import Bank, Row
-from echobank.detection.fitted import ScoringSettings, calibration_facts, fit_detector
+from echobank.detection.fitted import ScoringSettings, fit_detector, remembering
 from echobank.detection.states import FOLDS, state_scores, states_of
 from echobank.errors import BankError
 
@@ -78,7 +81,21 @@ def test_a_detector_takes_its_thresholds_from_them_and_remembers_them():
     settings = ScoringSettings(k=1, decision="quantile", false_alarm_rate=0.2, leave_out="state")
     detector = fit_detector(bank, settings)
     assert [t.states for t in detector.thresholds] == [10]
-    facts = calibration_facts(detector)
-    np.testing.assert_array_equal(facts["state_scores"], state_scores(bank, made("knn")))
-    np.testing.assert_array_equal(facts["self_scores"], made("knn")().fit(bank).self_scores())
-    assert "state_scores" not in calibration_facts(fit_detector(bank, ScoringSettings(decision="quantile")))
+    kept = remembering(detector)
+    np.testing.assert_array_equal(kept.own.states, state_scores(bank, made("knn")))
+    np.testing.assert_array_equal(kept.own.scores, made("knn")().fit(bank).self_scores())
+    assert (kept.header.scoring, kept.header.thresholds) == (settings, detector.thresholds)
+    assert remembering(fit_detector(bank, ScoringSettings(decision="quantile"))).own.states is None
+
+
+def test_what_a_bank_remembers_is_not_computed_again_unless_it_is_asked_for_something_else(monkeypatch):
+    settings = ScoringSettings(k=1, decision="quantile", false_alarm_rate=0.2)
+    first = fit_detector(bank_of([{}] * 30), settings)
+    kept = remembering(first)
+    computed = []
+    real = Knn.self_scores
+    monkeypatch.setattr(Knn, "self_scores", lambda self: computed.append(1) or real(self))
+    again = fit_detector(kept, settings)
+    assert not computed and again.thresholds == first.thresholds and again.own is kept.own
+    other = fit_detector(kept, dataclasses.replace(settings, k=2))
+    assert computed and not np.array_equal(other.own.scores, again.own.scores)

@@ -8,6 +8,7 @@ import pytest
 from echobank.detection.backends import BACKENDS, make_backend, parse_backend
 from echobank.detection.bank import Bank, Row
 from echobank.errors import BankError, ConfigError
+from tests.headers import joined_header
 
 BANDS = {"a": (2, 3), "beats_iter3_plus_as2m": (1, 5)}
 
@@ -17,10 +18,8 @@ def joined_bank(n=18, seed=0):
     rng = np.random.default_rng(seed)
     alone = {name: rng.standard_normal((n, *shape)).astype(np.float32) + 1 for name, shape in BANDS.items()}
     rows = tuple(Row(f"{i}", "m", domain="source" if i % 3 else "target", group=f"g{i // 2}") for i in range(n))
-    parts = {name: {"bands": bands, "dimension": size} for name, (bands, size) in BANDS.items()}
-    made_by = {"encoder": {"name": "+".join(BANDS), "parts": parts}, "pooling": {"bands": True}}
     flat = np.concatenate([x.reshape(n, 1, -1) for x in alone.values()], axis=2)
-    return Bank(flat, rows, made_by), {name: Bank(x, rows) for name, x in alone.items()}
+    return Bank(flat, rows, joined_header(BANDS, bands=True)), {name: Bank(x, rows) for name, x in alone.items()}
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -36,9 +35,8 @@ def test_a_part_scores_as_a_bank_of_its_own(name):
 
 def test_bands_that_were_not_kept_are_none():
     bank, alone = joined_bank()
-    tree = {**bank.made_by, "pooling": {"bands": False}}
     vectors = np.concatenate([alone["a"].vectors[:, 0], bank.vectors[:, 0, 6:]], axis=1)[:, None]
-    pooled = dataclasses.replace(bank, vectors=vectors, made_by=tree)
+    pooled = dataclasses.replace(bank, vectors=vectors, header=joined_header(BANDS, bands=False))
     made = make_backend("knn@beats_base", k=1, metric="cosine", params={}).fit(pooled)
     own = make_backend("knn", k=1, metric="cosine", params={}).fit(alone["beats_iter3_plus_as2m"])
     np.testing.assert_array_equal(made.score(vectors), own.score(alone["beats_iter3_plus_as2m"].vectors))
@@ -94,9 +92,8 @@ def test_a_part_in_decibels_is_compared_as_it_is_whatever_the_metric():
     rng = np.random.default_rng(0)
     levels = rng.normal(-40, 3, (18, 1, 1)).astype(np.float32)
     rows = tuple(Row(f"{i}", "m", group=f"g{i}") for i in range(18))
-    parts = {"a": {"bands": 1, "dimension": 4}, "level": {"bands": 1, "dimension": 1}}
-    made_by = {"encoder": {"name": "a+level", "parts": parts}, "pooling": {"bands": False}}
-    bank = Bank(np.concatenate((rng.standard_normal((18, 1, 4)).astype(np.float32), levels), axis=2), rows, made_by)
+    header = joined_header({"a": (1, 4), "level": (1, 1)}, bands=False)
+    bank = Bank(np.concatenate((rng.standard_normal((18, 1, 4)).astype(np.float32), levels), axis=2), rows, header)
     asked = bank.vectors + np.float32(1.5)
     expected = np.abs(asked[:, 0, 4, None].astype(float) - levels[:, 0, 0].astype(float)).min(axis=1)
     for metric in ("cosine", "euclidean"):

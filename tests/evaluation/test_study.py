@@ -29,9 +29,7 @@ def study_set(machine="fan", seed=0, train=40, test=60) -> StudySet:
     queries = rng.normal(size=(test, 1, 6)).astype(np.float32) + 3
     queries[anomaly] += rng.normal(size=(anomaly.sum(), 1, 6)).astype(np.float32)
     domains = np.array([("source", "target")[(i // 2) % 2] for i in range(test)])
-    return StudySet(
-        build_bank(vectors, rows, {}), queries, tuple(f"{i:03d}.wav" for i in range(test)), anomaly, domains
-    )
+    return StudySet(build_bank(vectors, rows), queries, tuple(f"{i:03d}.wav" for i in range(test)), anomaly, domains)
 
 
 def scored(data: StudySet, signal: float, seed=0) -> Scored:

@@ -8,10 +8,11 @@ import pytest
 
 from echobank.cli import main
 from echobank.detection.bank import load_bank, save_bank
+from echobank.detection.leave_one_out import Dropped
 from echobank.errors import BankError
 from echobank.machines import archive, curate
 from echobank.machines.listener import Listener
-from echobank.machines.machine import calibration_of, open_machine
+from echobank.machines.machine import calibrated, calibration_of, open_machine
 from tests.machines.sounds import hum, write
 
 
@@ -80,7 +81,7 @@ def test_adding_equals_fitting_all_at_once(fitted, tmp_path):
     assert [row.file for row in grown.rows] == [row.file for row in whole.rows]
     assert np.array_equal(grown.vectors, whole.vectors)
     assert np.array_equal(grown.extras["profile"], whole.extras["profile"])
-    assert grown.settings["self_scores"] == whole.settings["self_scores"]
+    assert np.array_equal(grown.own.scores, whole.own.scores)
 
 
 def test_compact_keeps_the_bound_the_rare_state_and_an_honest_threshold(bank, fitted, tmp_path):
@@ -107,12 +108,12 @@ def test_a_recording_that_is_removed_no_longer_calibrates_either(bank, fitted):
     full = load_bank(file)
     gone = next(row.sha256 for row in full.rows if row.file == "bad.wav")
     kept = [i for i, row in enumerate(full.rows) if row.file != "bad.wav" or row.start == 0.0]
-    left_out = {"scores": [9.0, 0.1], "groups": [gone, full.rows[0].group]}
-    save_bank(dataclasses.replace(full.select(np.array(kept)), settings={**full.settings, "dropped": left_out}), file)
-    bank_command("calibrate", bank)
+    left_out = Dropped(np.array([9.0, 0.1]), (gone, full.rows[0].group))
+    archive.put(bank, calibrated(dataclasses.replace(full.select(np.array(kept)), dropped=left_out)), "test")
     assert calibration_of(load_bank(file)).scores.max() == 9.0
     assert bank_command("remove", bank, "bad.wav") == 0
-    assert load_bank(file).settings["dropped"] == {"scores": [0.1], "groups": [full.rows[0].group]}
+    left = load_bank(file).dropped
+    assert (left.scores.tolist(), left.groups) == ([0.1], (full.rows[0].group,))
 
 
 def test_merging_keeps_what_compacting_left_out_of_both(bank, fitted, tmp_path):
@@ -187,18 +188,19 @@ def damaged(file):
 
 def of_another_encoder(file):
     bank = load_bank(file)
-    made = {**bank.made_by, "encoder": {**bank.made_by["encoder"], "dimension": 7}}
-    save_bank(dataclasses.replace(bank, made_by=made), file)
+    made = bank.header.provenance
+    other = dataclasses.replace(made, encoder=dataclasses.replace(made.encoder, dimension=7))
+    save_bank(dataclasses.replace(bank, header=dataclasses.replace(bank.header, provenance=other)), file)
 
 
 def of_a_challenge(file):
     bank = load_bank(file)
-    made = {name: value for name, value in bank.made_by.items() if name != "window"}
-    save_bank(dataclasses.replace(bank, made_by=made), file)
+    made = dataclasses.replace(bank.header.provenance, window=None)
+    save_bank(dataclasses.replace(bank, header=dataclasses.replace(bank.header, provenance=made)), file)
 
 
 def newer(file):
-    file.write_bytes(file.read_bytes().replace(b'\\"schema\\": 2', b'\\"schema\\": 9'))
+    file.write_bytes(file.read_bytes().replace(b'\\"schema\\": 3', b'\\"schema\\": 9'))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_rate_that_was_decided_on_is_saved_and_the_bank_before_can_be_had_back
     detector.decide(far=0.2).save(tmp_path / "pump")
     again = Detector.load(tmp_path / "pump")
     assert again.machine_.rate == 0.2 and again.machine_.threshold == detector.machine_.threshold
-    assert [entry["action"] for entry in again.machine_.bank.settings["log"]] == ["fit", "save"]
+    assert [entry.action for entry in again.machine_.bank.header.machine.log] == ["fit", "save"]
     undo(tmp_path / "pump")
     assert bank_file(tmp_path / "pump").read_bytes() == before
 

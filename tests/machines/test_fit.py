@@ -28,7 +28,7 @@ def test_fit_says_what_it_heard(fitted, capsys):
         assert words in said
     first, second = (load_bank(bank_file(fitted / place / "pump")) for place in ("banks", "again"))
     assert np.array_equal(first.vectors, second.vectors)
-    assert first.settings["self_scores"] == second.settings["self_scores"]
+    assert np.array_equal(first.own.scores, second.own.scores)
 
 
 def test_copies_silence_and_odd_ones_are_named(tmp_path, capsys):

@@ -78,4 +78,4 @@ def test_a_fit_without_weights_remembers_soundnet(tmp_path, capsys):
     assert main([*words, "--set", "model.embedding=auto", "--set", f"weights.cache={str(tmp_path / 'cache')!r}"]) == 0
     assert "the encoder is soundnet: the weights of beats_base are not at hand" in capsys.readouterr().err
     bank = load_bank(next((tmp_path / "pump").glob("*.safetensors")))
-    assert bank.settings["embedding"] == "soundnet"
+    assert bank.header.machine.embedding == "soundnet"

@@ -12,6 +12,7 @@ from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import EncoderFacts
 from echobank.models.feeding import Source, embed
 from echobank.models.pooling import Pooling
+from tests.headers import made
 
 LENGTHS = [320, 160, 320, 480, 160, 320, 320, 480, 160, 320, 640]
 
@@ -84,7 +85,7 @@ def test_a_bad_clip_is_left_out_by_name():
 
 
 def test_an_interrupted_run_goes_on_and_a_second_one_embeds_nothing(tmp_path):
-    store = EmbeddingStore(tmp_path, {"made": "by"})
+    store = EmbeddingStore(tmp_path, made())
     with pytest.raises(KeyboardInterrupt):
         embed(sources(), Telling(breaks_after=3), Pooling(), batch_size=2, store=store)
     encoder = Telling()
@@ -97,7 +98,7 @@ def test_an_interrupted_run_goes_on_and_a_second_one_embeds_nothing(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"not an array", None])
 def test_a_damaged_entry_of_the_store_counts_as_absent(tmp_path, damage):
-    store = EmbeddingStore(tmp_path, {"made": "by"})
+    store = EmbeddingStore(tmp_path, made())
     whole = embed(sources(), Telling(), Pooling(), store=store)
     (victim,) = tmp_path.rglob("04.npy")
     if damage is None:
@@ -109,6 +110,6 @@ def test_a_damaged_entry_of_the_store_counts_as_absent(tmp_path, damage):
 
 
 def test_another_maker_has_another_store(tmp_path):
-    embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, {"layer": 1}))
-    done = embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, {"layer": 2}))
+    embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, made(layer=1)))
+    done = embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, made(layer=2)))
     assert done.from_store == 0

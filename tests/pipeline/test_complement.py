@@ -40,7 +40,7 @@ def test_fusion_is_the_least_z_of_two_runs_of_their_own(project, pooling):
     for settings in (("model.k=1",), ALONE):
         assert project.all(pooled, *settings) == [0, 0, 0]
         banks = {path.name: load_bank(path) for path in (project.results / "banks").iterdir()}
-        own.append((scores(project), {name: np.array(bank.settings["self_scores"]) for name, bank in banks.items()}))
+        own.append((scores(project), {name: bank.own.scores for name, bank in banks.items()}))
     assert project.all(pooled, *FUSED) == [0, 0, 0]
     fused = scores(project)
     assert len(fused) == 24
@@ -54,7 +54,7 @@ def test_a_bank_of_joined_encoders_knows_them(project, capsys):
     assert project.all(*FUSED) == [0, 0, 0]
     bank = load_bank(project.results / "banks/fan_section_00.safetensors")
     again = make_backend("min_fusion", k=3, metric="cosine", params={"members": MEMBERS}).fit(bank).self_scores()
-    np.testing.assert_allclose(again, bank.settings["self_scores"], rtol=1e-9)
+    np.testing.assert_allclose(again, bank.own.scores, rtol=1e-9)
     assert project.run("infer", "model.embedding=spectrum+logmel_stats", *FUSED[1:]) == 2
     assert "encoder.name" in capsys.readouterr().err
     assert project.run("train", *FUSED[:1], "scoring.backend=knn@soundnet") == 2

@@ -1,11 +1,13 @@
 """Deciding again: the decisions that inferring at that rate would have made, and nothing else changes."""
 
+import dataclasses
 import re
 
 import pytest
 
 from echobank.cli import main
-from echobank.detection.bank import Bank, load_bank, save_bank
+from echobank.detection.bank import load_bank, save_bank
+from echobank.detection.leave_one_out import SelfScores
 
 
 def decisions(outputs):
@@ -79,8 +81,7 @@ def test_states_left_out_decide_as_inferring_with_them_does_stored_or_not(own_pr
     assert decisions(own_project.outputs()) == wanted
     path = own_project.results / "banks" / "fan_section_00.safetensors"
     bank = load_bank(path)
-    kept = {name: value for name, value in bank.settings.items() if name != "state_scores"}
-    save_bank(Bank(bank.vectors, bank.rows, bank.made_by, kept), path)
+    save_bank(dataclasses.replace(bank, own=SelfScores(bank.own.scores)), path)
     assert decide(own_project, "--far", "0.7") == 0 == decide(own_project, *again)
     assert decisions(own_project.outputs()) == wanted
     assert "in 2 states" in capsys.readouterr().out
@@ -90,7 +91,8 @@ def test_a_bank_that_remembers_no_scores_is_an_error_that_says_so(own_project, c
     assert own_project.all() == [0, 0, 0]
     path = own_project.results / "banks" / "fan_section_00.safetensors"
     bank = load_bank(path)
-    for settings in ({}, {"scoring": bank.settings["scoring"]}, {"scoring": {"strange": 1}}):
-        save_bank(Bank(bank.vectors, bank.rows, bank.made_by, settings), path)
+    header = dataclasses.replace(bank.header, scoring=None)
+    for bare in ({"own": None}, {"own": None, "header": header}, {"header": header}):
+        save_bank(dataclasses.replace(bank, **bare), path)
         assert decide(own_project, "--far", "0.4") == 2
         assert "train again" in capsys.readouterr().err

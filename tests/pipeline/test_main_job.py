@@ -110,9 +110,9 @@ def test_augmentation_says_what_it_did_and_keeps_copies_out_of_self_scores(proje
     assert len(set(bank.groups)) == 12
     plain = Project(project.root, project.folder / "plain")
     plain.run("train")
-    ours = np.array(bank.settings["self_scores"])
+    ours = bank.own.scores
     genuine = np.array([not row.augmentation for row in bank.rows])
-    theirs = np.array(load_bank(plain.results / "banks/fan_section_00.safetensors").settings["self_scores"])
+    theirs = load_bank(plain.results / "banks/fan_section_00.safetensors").own.scores
     assert genuine.sum() == len(theirs) and (ours[genuine] <= theirs + 1e-12).all() and (ours[genuine] > 1e-9).all()
 
 

@@ -11,6 +11,7 @@ from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.feeding import Source, embed, embed_each
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
+from tests.headers import made
 from tests.pipeline.conftest import Project
 from tests.pipeline.dataset import make_dataset
 
@@ -83,7 +84,7 @@ def test_several_poolings_in_one_pass_equal_one_at_a_time(dataset, tmp_path):
     sources = [source(path) for path in paths]
     poolings = [Pooling("mean"), Pooling("max")]
     single = [embed(sources, encoder, pooling) for pooling in poolings]
-    stores = [EmbeddingStore(tmp_path, {"pooling": pooling.name}) for pooling in poolings]
+    stores = [EmbeddingStore(tmp_path, made(pooling=pooling)) for pooling in poolings]
     embed(sources[:3], encoder, poolings[0], store=stores[0])
     calls.clear()
     for _ in range(2):

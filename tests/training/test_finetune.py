@@ -11,9 +11,9 @@ import torch
 from echobank.config import load_config
 from echobank.data.audio import read_clip
 from echobank.detection.bank import load_bank
-from echobank.detection.provenance import require_same_maker
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.models.beats.adapter import load_adapter
+from echobank.models.provenance import require_same
 from echobank.pipeline import clips as clips_module
 from echobank.pipeline.finetune import finetune_run, with_adapter
 from echobank.pipeline.run import Run
@@ -74,10 +74,10 @@ def test_the_adapter_knows_how_it_came_about_and_banks_remember_it(checkpoint, r
     assert len(json.loads(result.files[0].read_text())["losses"]) == 6
     tuned = with_adapter(run, result)
     bank = load_bank(train(tuned).banks[0].path)
-    assert bank.made_by["encoder"]["name"] == "tiny.pt+adapter"
-    require_same_maker(bank.made_by, tuned.made_by, tmp_path)
+    assert bank.header.provenance.encoder.name == "tiny.pt+adapter"
+    assert require_same(bank.header.provenance, tuned.provenance, tmp_path) == ()
     with pytest.raises(BankError, match="adapter"):
-        require_same_maker(bank.made_by, run.made_by, tmp_path)
+        require_same(bank.header.provenance, run.provenance, tmp_path)
 
 
 def test_learning_lowers_the_loss(checkpoint, root, tmp_path, settings):

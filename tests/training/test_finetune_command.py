@@ -55,7 +55,7 @@ def test_a_handful_of_clips(options, tmp_path, capsys, lora):
     kept = load_bank(tmp_path / "out/banks/fan_section_00.before.safetensors")
     assert (kept.vectors == before.vectors).all()
     after = load_bank(tmp_path / "out/banks/fan_section_00.safetensors")
-    assert len(after) >= len(before) and after.settings["scoring"]
+    assert len(after) >= len(before) and after.header.scoring
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ actions:
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from typing import Any
 from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
 from echobank.detection.bank import Bank, load_bank
-from echobank.errors import BankError
 from echobank.machines import archive
 from echobank.machines.tags import find_recordings
 
@@ -63,19 +63,21 @@ def run(args: argparse.Namespace) -> int:
 def info(args: argparse.Namespace) -> int:
     """Say what a bank holds, what looks wrong, and what it can support."""
     from echobank.machines.health import describe_health, health
+    from echobank.machines.machine import own_machine, provenance_of, window_of
 
     bank = _load(args.bank)
     if args.json:
         print(json.dumps(_as_plain(bank, rows=args.rows, log=args.log), ensure_ascii=False))
         return 0
-    print(f"{bank.settings['machine']}, revision {archive.revision_of(bank)}, {archive.bank_file(args.bank)}")
-    encoder, window = bank.made_by["encoder"], bank.made_by["window"]
-    print(f"encoder {encoder['name']}, windows of {window['seconds']:g} s every {window['hop']:g} s")
+    machine, made = own_machine(bank), provenance_of(bank)
+    print(f"{machine.name}, revision {machine.revision}, {archive.bank_file(args.bank)}")
+    window = window_of(bank.header)
+    print(f"encoder {made.encoder.name}, windows of {window.seconds:g} s every {window.hop:g} s")
     for line in describe_health(health(bank)):
         print(line)
     if args.log:
-        for entry in bank.settings.get("log", []):
-            print(json.dumps(entry, ensure_ascii=False))
+        for entry in machine.log:
+            print(json.dumps(entry.to_header(), ensure_ascii=False))
     if args.rows:
         for row in bank.rows:
             print(f"{row.file}\t{row.start:g}\t{row.domain}\t{row.attributes.get('added', '')}\t{row.sha256[:12]}")
@@ -88,14 +90,16 @@ def add(args: argparse.Namespace) -> int:
     from echobank.data.folder import LeftOut
     from echobank.machines import curate
     from echobank.machines.fit import gather, roots_of
-    from echobank.machines.machine import listener_of
+    from echobank.machines.machine import listener_of, own_machine
 
     bank = _load(args.bank)
-    machine = str(bank.settings["machine"])
-    listener = listener_of(bank, archive.bank_file(args.bank), device=args.device, weights=args.weights)
+    machine = own_machine(bank)
+    listener, notices = listener_of(bank, archive.bank_file(args.bank), device=args.device, weights=args.weights)
+    for notice in notices:
+        print(notice, file=sys.stderr)
     left_out = LeftOut()
     recordings = find_recordings(args.files, left_out)
-    harvest = gather(recordings, listener, tagging(args.tags), machine, bar, left_out)
+    harvest = gather(recordings, listener, tagging(args.tags), machine.name, bar, left_out)
     folders = roots_of(args.files)
     files = sorted({row.file for row in harvest.rows})
     after = archive.change(args.bank, lambda old: curate.add(old, harvest, folders), "add", files=files[:100])
@@ -180,28 +184,27 @@ _ACTIONS = {
 
 
 def _load(path: str) -> Bank:
+    from echobank.machines.machine import require_own
+
     file = archive.bank_file(path)
-    bank = load_bank(file)
-    if "window" not in bank.made_by or "self_scores" not in bank.settings:
-        raise BankError(
-            "not a bank of an own machine", where=file, hint="banks of `train` are scored by `infer`; use `fit` here"
-        )
-    return bank
+    return require_own(load_bank(file), file)
 
 
 def _as_plain(bank: Bank, *, rows: bool, log: bool) -> dict[str, Any]:
     """Return what `info` says as plain values."""
     from echobank.machines.health import health
+    from echobank.machines.machine import own_machine, provenance_of, window_of
 
+    machine = own_machine(bank)
     facts = {
-        "machine": bank.settings["machine"],
-        "revision": archive.revision_of(bank),
-        "encoder": bank.made_by["encoder"]["name"],
-        "window": bank.made_by["window"],
+        "machine": machine.name,
+        "revision": machine.revision,
+        "encoder": provenance_of(bank).encoder.name,
+        "window": dataclasses.asdict(window_of(bank.header)),
         **dataclasses.asdict(health(bank)),
     }
     listed = {"listed": [dataclasses.asdict(row) for row in bank.rows]} if rows else {}
-    return {**facts, **listed, **({"log": bank.settings.get("log", [])} if log else {})}
+    return {**facts, **listed, **({"log": [entry.to_header() for entry in machine.log]} if log else {})}
 
 
 def _say(before: Bank, after: Bank) -> None:

@@ -19,7 +19,8 @@ docs/thresholds.md has the rates that were measured.
 import argparse
 from pathlib import Path
 
-from echobank.detection.decision import ASSUMES, METHODS, Threshold
+from echobank.detection.decision import ASSUMES, METHODS
+from echobank.detection.threshold import Threshold
 from echobank.errors import EXIT_OK
 from echobank.pipeline.decide import decide_again
 

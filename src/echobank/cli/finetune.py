@@ -9,6 +9,7 @@ base and adapter as one checkpoint of the official format
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from echobank.cli.options import add_config, read_config, report_skipped
@@ -71,4 +72,6 @@ def _adapt(args: argparse.Namespace, stage: Run) -> int:
     if result.settings:
         print(f"score with --set {' --set '.join(result.settings)}")
     print(f"wrote {result.path}")
+    for notice in result.notices:
+        print(notice, file=sys.stderr)
     return report_skipped(result.skipped)

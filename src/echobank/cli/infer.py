@@ -1,6 +1,7 @@
 """Score the test clips of every machine against its bank and write the CSVs of the challenge."""
 
 import argparse
+import sys
 from collections import Counter
 
 from echobank.cli.options import add_config, read_config, report_skipped
@@ -17,6 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Infer and say what was written."""
     result = infer(Run(read_config(args), bar))
+    for notice in result.notices:
+        print(notice, file=sys.stderr)
     for machine, count in result.clips.items():
         print(f"{machine}: {count} clips scored")
     for folder, count in Counter(path.parent for path in result.files).items():

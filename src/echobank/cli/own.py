@@ -5,6 +5,7 @@ These commands import what they need when they run, so that help and usage error
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ def open_bank(args: argparse.Namespace) -> "Machine":
     from echobank.machines.machine import open_machine
 
     machine = open_machine(args.bank, device=args.device, weights=args.weights)
+    for notice in machine.notices:
+        print(notice, file=sys.stderr)
     far = getattr(args, "far", None)
     return machine if far is None else machine.at_rate(far)
 

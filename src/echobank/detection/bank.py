@@ -1,58 +1,32 @@
 """The memory bank: embeddings of healthy clips, the facts of each row, and what made them.
 
-On disk a bank is one safetensors file: tensor `vectors`, tensors `extra.<name>`, and a JSON header under the
-metadata key `echobank`. Schema 1 had no extras; it opens as a bank without any.
+On disk a bank is one safetensors file: the header (`echobank.detection.header`) as JSON under the metadata key
+`echobank`, the vectors and their lengths, rows by columns, leave-one-out scores, and tensors `extra.<name>`. A large
+file is mapped into memory, so that what is not looked at is not read. Banks of every older schema open.
 """
 
 import dataclasses
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-from echobank.errors import BankError
-from echobank.storage import write_bytes
+from echobank.detection.header import SCHEMA, BankHeader, migrated, schema_of
+from echobank.detection.leave_one_out import Dropped, SelfScores
+from echobank.detection.rows import NUMBERS, WORDS, Row, Rows, Words
+from echobank.detection.tensor_file import read_tensors, write_tensors
+from echobank.errors import BankError, ConfigError
 
-SCHEMA = 2
+__all__ = ["SCHEMA", "Bank", "Row", "build_bank", "load_bank", "save_bank"]
+
 _KEY = "echobank"
 _EXTRA = "extra."
-
-
-@dataclass(frozen=True)
-class Row:
-    """Facts of one bank row.
-
-    Attributes:
-        file: Name of the recording, relative to its data set where that is known.
-        machine: Machine type or the user's name of a machine.
-        section: Section of the data set, "00" where there is only one.
-        domain: "source", "target", or the user's own operating state.
-        attributes: Attribute names and values.
-        sha256: Hash of the recording's bytes.
-        group: Rows of one group never count as neighbours when the bank scores itself.
-        augmentation: How the row was changed, for example "snr=10"; empty for the recording itself.
-        start: Start of the window in the recording, seconds.
-        seconds: Length of the window, seconds.
-    """
-
-    file: str
-    machine: str
-    section: str = "00"
-    domain: str = "source"
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    sha256: str = ""
-    group: str = ""
-    augmentation: str = ""
-    start: float = 0.0
-    seconds: float = 0.0
+_BLOCK = 1 << 22  # values looked at together: 32 MB in float64
 
 
 @dataclass(frozen=True)
@@ -61,74 +35,107 @@ class Bank:
 
     Attributes:
         vectors: float32[N, H, D], as pooled; back-ends normalise as they need.
-        rows: N facts, in the order of the vectors.
-        made_by: Plain facts of what made the vectors: encoder, layer, pooling, resampler, versions.
-        settings: Plain facts of how the bank is to be scored: back-end, metric, k, decision, calibration.
-        extras: More arrays with one entry a row, float32[N, ...], for example spectra that explain a score.
+        rows: N facts, in the order of the vectors; kept by columns.
+        header: What made the vectors, how they are scored, what the user set.
+        extras: More arrays with one entry per row, float32[N, ...], for example spectra that explain a score.
+        own: Leave-one-out scores of the rows; None where they were not computed.
+        dropped: Windows that are no longer among the rows but still calibrate.
+        stored_norms: Lengths of the vectors, float64[N, H], where they are known.
     """
 
     vectors: NDArray[np.float32]
-    rows: tuple[Row, ...]
-    made_by: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Row]
+    header: BankHeader = field(default_factory=BankHeader)
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    own: SelfScores | None = None
+    dropped: Dropped = field(default_factory=Dropped)
+    stored_norms: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", Rows.of(self.rows))
         if self.vectors.ndim != 3 or len(self.vectors) != len(self.rows):
             raise BankError(
                 "vectors must have the shape [rows, bands, dimension]",
                 value=(self.vectors.shape, len(self.rows)),
             )
-        for name, array in self.extras.items():
+        for name, array in self._columns().items():
             if len(array) != len(self.rows):
-                raise BankError(f"{name} must have one entry a row", value=(len(array), len(self.rows)))
+                raise BankError(f"{name} must have one entry per row", value=(len(array), len(self.rows)))
         if not len(self.rows):
             raise BankError("the bank is empty", hint="fit it on at least one healthy recording")
-        if not np.isfinite(self.vectors).all():
-            bad = int(np.flatnonzero(~np.isfinite(self.vectors).all(axis=(1, 2)))[0])
+        if not np.isfinite(self.norms).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.norms).all(axis=1))[0])
             raise BankError("the bank holds a value that is not finite", where=self.rows[bad].file)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
+    def columns(self) -> Rows:
+        """The rows by columns."""
+        assert isinstance(self.rows, Rows)
+        return self.rows
+
+    @cached_property
+    def norms(self) -> NDArray[np.float64]:
+        """Length of each vector, float64[N, H]."""
+        return norms_of(self.vectors) if self.stored_norms is None else self.stored_norms
+
+    @cached_property
     def domains(self) -> NDArray[np.str_]:
         """Domain of each row, str[N]."""
-        return np.array([row.domain for row in self.rows])
+        return self.columns.words["domain"].array()
 
-    @property
+    @cached_property
     def groups(self) -> NDArray[np.int64]:
         """Group number of each row, int64[N]; rows without a group are alone in theirs."""
-        names = [row.group or f"\0{i}" for i, row in enumerate(self.rows)]
-        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return self.columns.groups()
 
     def select(self, keep: NDArray[Any]) -> "Bank":
-        """Return the bank of the rows chosen by a mask or by indices."""
+        """Return the bank of the rows chosen by a mask or by indices; what they score of themselves is not known."""
         index = np.arange(len(self))[keep]
         extras = {name: array[index] for name, array in self.extras.items()}
-        rows = tuple(self.rows[i] for i in index)
-        return dataclasses.replace(self, vectors=self.vectors[index], rows=rows, extras=extras)
+        rows = self.columns.take(index)
+        return dataclasses.replace(
+            self, vectors=self.vectors[index], rows=rows, extras=extras, own=None, stored_norms=self.norms[index]
+        )
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        own = {f"own.{name}": array for name, array in vars(self.own).items()} if self.own else {}
+        known = {"norms": self.stored_norms, **self.extras, **own}
+        return {name: array for name, array in known.items() if array is not None}
+
+
+def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the length of each vector, float64[N, H], of float32[N, H, D]."""
+    norms = np.empty(vectors.shape[:2])
+    step = max(1, _BLOCK // max(1, vectors[:1].size))
+    for start in range(0, len(vectors), step):
+        exact = vectors[start : start + step].astype(np.float64)
+        norms[start : start + step] = np.sqrt(np.einsum("nhd,nhd->nh", exact, exact))
+    return norms
 
 
 def build_bank(
     vectors: NDArray[np.float32],
     rows: Sequence[Row],
-    made_by: Mapping[str, Any],
-    settings: Mapping[str, Any] | None = None,
+    header: BankHeader | None = None,
     extras: Mapping[str, NDArray[np.float32]] | None = None,
+    dropped: Dropped | None = None,
 ) -> Bank:
     """Return a bank whose rows are sorted by their facts, so that it does not depend on file order.
 
     Raises:
         BankError: No rows, or a vector that is not finite.
     """
-    order = sorted(range(len(rows)), key=lambda i: (rows[i].domain, rows[i].file, rows[i].start, rows[i].augmentation))
+    columns = Rows.of(rows)
+    order = columns.order()
     return Bank(
         np.ascontiguousarray(np.asarray(vectors, dtype=np.float32)[order]),
-        tuple(rows[i] for i in order),
-        made_by,
-        settings or {},
+        columns.take(order),
+        header or BankHeader(),
         {name: np.ascontiguousarray(array[order]) for name, array in (extras or {}).items()},
+        dropped=dropped or Dropped(),
     )
 
 
@@ -138,15 +145,17 @@ def save_bank(bank: Bank, path: Path | str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    header = {
-        "schema": SCHEMA,
-        "made_by": dict(bank.made_by),
-        "settings": dict(bank.settings),
-        "rows": [dataclasses.asdict(row) for row in bank.rows],
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    tensors = {"vectors": bank.vectors, **{_EXTRA + name: array for name, array in bank.extras.items()}}
-    write_bytes(path, save_tensors(tensors, metadata={_KEY: text}))
+    text = json.dumps(bank.header.to_header(), sort_keys=True, ensure_ascii=False)
+    arrays: dict[str, NDArray[Any]] = {"vectors": bank.vectors, "norms": bank.norms}
+    arrays |= {_EXTRA + name: array for name, array in bank.extras.items()}
+    if bank.own:
+        arrays |= {f"own.{name}": array for name, array in vars(bank.own).items() if array is not None}
+    for name in WORDS:
+        arrays |= _pack(f"row.{name}", bank.columns.words[name])
+    arrays |= {f"row.{name}": bank.columns.numbers[name] for name in NUMBERS}
+    if len(bank.dropped):
+        arrays |= {"dropped.scores": bank.dropped.scores, **_pack("dropped.groups", Words.of(bank.dropped.groups))}
+    write_tensors(path, arrays, _KEY, text)
 
 
 def load_bank(path: Path | str) -> Bank:
@@ -156,40 +165,50 @@ def load_bank(path: Path | str) -> Bank:
         BankError: No such file, not a bank, damaged, or written by a newer program.
     """
     path = Path(path)
-    header, content = _open(path)
     try:
-        if int(header["schema"]) > SCHEMA:
+        text, arrays = read_tensors(path, _KEY)
+        plain = json.loads(text)
+        schema = schema_of(plain)
+        if schema > SCHEMA:
             raise BankError(
                 "the bank was written by a newer echobank",
-                value=f"schema {header['schema']}",
+                value=f"schema {schema}",
                 where=path,
                 hint="update echobank",
             )
-        tensors = load_tensors(content)
-        extras = {name.removeprefix(_EXTRA): array for name, array in tensors.items() if name.startswith(_EXTRA)}
-        rows = tuple(Row(**row) for row in header["rows"])
-        return Bank(tensors["vectors"], rows, header["made_by"], header["settings"], extras)
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise _damaged(path) from error
-
-
-def _open(path: Path) -> tuple[dict[str, Any], bytes]:
-    try:
-        content = path.read_bytes()
+        extras = {name.removeprefix(_EXTRA): array for name, array in arrays.items() if name.startswith(_EXTRA)}
+        if schema < SCHEMA:
+            old = migrated(plain)
+            return Bank(arrays["vectors"], old.rows, old.header, extras, old.own, old.dropped)
+        return _unpacked(BankHeader.from_header(plain), arrays, extras)
     except OSError as error:
         raise BankError(
             f"cannot read the bank ({error.strerror})", where=path, hint="fit it first (train_knn or fit)"
         ) from error
-    try:
-        (length,) = struct.unpack("<Q", content[:8])
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        header = json.loads(metadata[_KEY])
-    except (struct.error, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
-    if not isinstance(header, dict):
-        raise _damaged(path)
-    return header, content
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ConfigError) as error:
+        raise BankError("not an echobank bank, or a damaged one", where=path, hint="fit it again") from error
 
 
-def _damaged(path: Path) -> BankError:
-    return BankError("not an echobank bank, or a damaged one", where=path, hint="fit it again")
+def _unpacked(
+    header: BankHeader, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, NDArray[np.float32]]
+) -> Bank:
+    words = {name: _unpack(f"row.{name}", arrays) for name in WORDS}
+    rows = Rows(words, {name: arrays[f"row.{name}"] for name in NUMBERS})
+    own = {name.removeprefix("own."): array for name, array in arrays.items() if name.startswith("own.")}
+    dropped = Dropped()
+    if "dropped.scores" in arrays:
+        groups = _unpack("dropped.groups", arrays)
+        dropped = Dropped(arrays["dropped.scores"], tuple(groups[i] for i in range(len(groups))))
+    return Bank(arrays["vectors"], rows, header, extras, SelfScores(**own) if own else None, dropped, arrays["norms"])
+
+
+def _pack(name: str, words: Words) -> dict[str, NDArray[Any]]:
+    packed = words.packed()
+    return {f"{name}.codes": packed.codes, f"{name}.ends": packed.ends, f"{name}.text": packed.text}
+
+
+def _unpack(name: str, arrays: Mapping[str, NDArray[Any]]) -> Words:
+    words = Words(arrays[f"{name}.codes"], arrays[f"{name}.ends"], arrays[f"{name}.text"])
+    if len(words) and (words.codes.min() < 0 or words.codes.max() >= len(words.ends)):
+        raise ValueError("a row without a word")
+    return words

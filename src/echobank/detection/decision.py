@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from echobank.detection.threshold import Threshold
 from echobank.detection.transport import transported
 from echobank.errors import ConfigError, InputError
 
@@ -18,31 +19,6 @@ Names = NDArray[np.str_]
 FEW = 50  # clips; with fewer, a rate of 5 % from them alone lies anywhere from 0.7 to 9 % or cannot be had
 _EXPECTED = 5  # scores above a threshold; to see none by chance has a probability of e^-5
 _TOLERANCE = 1e-9  # of rate * (n + 1), which is a whole number for rates such as 0.1
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A score above which a clip is called anomalous.
-
-    Attributes:
-        value: The threshold.
-        method: How it was found, one of `METHODS`.
-        rate: False-alarm rate that was asked for.
-        n: Calibration clips.
-        low: 5th percentile of the true false-alarm rate.
-        high: 95th percentile of it.
-        domain: Domain that it is for; empty for all.
-        states: Operating states that were left out one by one; 0 where clips were.
-    """
-
-    value: float
-    method: str
-    rate: float
-    n: int
-    low: float = 0.0
-    high: float = 1.0
-    domain: str = ""
-    states: int = 0
 
 
 @dataclass(frozen=True)

@@ -90,4 +90,4 @@ def _grown(bank: Bank, parents: Int64, mixed: NDArray[np.floating], notes: Seque
     )
     vectors = np.concatenate([bank.vectors, mixed.astype(np.float32)])
     extras = {name: np.concatenate([array, array[parents]]) for name, array in bank.extras.items()}
-    return dataclasses.replace(bank, vectors=vectors, rows=rows + made, extras=extras)
+    return dataclasses.replace(bank, vectors=vectors, rows=rows + made, extras=extras, own=None, stored_norms=None)

@@ -15,10 +15,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from echobank.detection.bank import Bank, load_bank, save_bank
+from echobank.detection.header import Change
 from echobank.errors import BankError, OutputError
 from echobank.storage import write_bytes
 
 KEPT = 20  # earlier states kept; the oldest goes first
+LOGGED = 200  # changes that the log keeps
 _SUFFIX = ".safetensors"
 _LOCK_SECONDS = 30
 
@@ -37,7 +39,7 @@ def history_folder(path: Path | str) -> Path:
 
 def revision_of(bank: Bank) -> int:
     """Return how many changes led to a bank; the first fit is 1."""
-    return int(bank.settings.get("revision", 1))
+    return bank.header.machine.revision if bank.header.machine else 1
 
 
 def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts: Any) -> Bank:
@@ -58,7 +60,7 @@ def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts:
         changed = work(old)
         if changed is old:
             return old
-        new = _stamped(changed, revision_of(old) + 1, old.settings.get("log", []), action, facts)
+        new = _stamped(changed, revision_of(old) + 1, _log(old), action, facts)
         _keep(path, revision_of(old))
         save_bank(new, bank_file(path))
         return new
@@ -76,7 +78,7 @@ def put(path: Path | str, bank: Bank, action: str, **facts: Any) -> Bank:
         if bank_file(path).exists():
             revision = _revision_on_disk(path)
             _keep(path, revision)
-        new = _stamped(bank, revision + 1, bank.settings.get("log", []), action, facts)
+        new = _stamped(bank, revision + 1, _log(bank), action, facts)
         save_bank(new, bank_file(path))
         return new
 
@@ -101,9 +103,16 @@ def undo(path: Path | str) -> Bank:
         return bank
 
 
-def _stamped(bank: Bank, revision: int, log: Any, action: str, facts: Mapping[str, Any]) -> Bank:
-    entry = {"revision": revision, "action": action, "at": _now(), "rows": len(bank), **facts}
-    return dataclasses.replace(bank, settings={**bank.settings, "revision": revision, "log": [*log, entry][-200:]})
+def _log(bank: Bank) -> tuple[Change, ...]:
+    return bank.header.machine.log if bank.header.machine else ()
+
+
+def _stamped(bank: Bank, revision: int, log: tuple[Change, ...], action: str, facts: Mapping[str, Any]) -> Bank:
+    if bank.header.machine is None:
+        raise BankError("not a bank of an own machine", hint="banks of `train` have no history")
+    entry = Change(revision, action, _now(), len(bank), facts)
+    machine = dataclasses.replace(bank.header.machine, revision=revision, log=(*log, entry)[-LOGGED:])
+    return dataclasses.replace(bank, header=dataclasses.replace(bank.header, machine=machine))
 
 
 def _revision_on_disk(path: Path | str) -> int:

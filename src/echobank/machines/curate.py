@@ -10,9 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.detection.bank import Bank, Row, build_bank
+from echobank.detection.leave_one_out import Dropped
 from echobank.errors import BankError, InputError
 from echobank.machines.fit import Harvest, in_groups
-from echobank.machines.machine import backend_of, calibrated, calibration_of, rate_and_threshold
+from echobank.machines.machine import (
+    backend_of,
+    calibrated,
+    calibration_of,
+    own_machine,
+    rate_and_threshold,
+    window_of,
+)
 from echobank.models.encoder import Float32
 
 
@@ -54,15 +62,13 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
                 hint="remove it first",
             )
     fresh = [i for i, row in enumerate(harvest.rows) if row.sha256 not in states]
-    window = float(bank.made_by["window"]["seconds"])
-    grouped = in_groups([harvest.rows[i] for i in fresh], window)
+    grouped = in_groups([harvest.rows[i] for i in fresh], window_of(bank.header).seconds)
     keep = [(i, row) for i, row in zip(fresh, grouped, strict=True) if row.group]
     if not keep:
         return bank
     index = [i for i, _ in keep]
     bigger = _joined(bank, harvest.vectors[index], [row for _, row in keep], {"profile": harvest.profiles[index]})
-    roots = list(dict.fromkeys([*bank.settings.get("roots", []), *folders]))
-    return _bounded(dataclasses.replace(bigger, settings={**bigger.settings, "roots": roots}))
+    return _bounded(_with(bigger, roots=_union(own_machine(bank).roots, folders)))
 
 
 def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
@@ -80,8 +86,8 @@ def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
     if gone.all():
         raise BankError("nothing would be left in the bank")
     forgotten = {row.sha256 for row, hit in zip(bank.rows, gone, strict=True) if hit}
-    left_out = [item for item in _left_out(bank) if _recording(item[1]) not in forgotten]
-    return calibrated(_leaving_out(bank.select(~gone), left_out))
+    left_out = _chosen(bank.dropped, lambda group: _recording(group) not in forgotten)
+    return calibrated(dataclasses.replace(bank.select(~gone), dropped=left_out))
 
 
 def merge(banks: Sequence[Bank]) -> Bank:
@@ -92,7 +98,7 @@ def merge(banks: Sequence[Bank]) -> Bank:
     """
     merged = banks[0]
     for other in banks[1:]:
-        if other.made_by != merged.made_by:
+        if other.header.provenance != merged.header.provenance:
             raise BankError(
                 "banks made by different encoders or windows cannot be merged", hint="`bank diff` tells what differs"
             )
@@ -102,13 +108,12 @@ def merge(banks: Sequence[Bank]) -> Bank:
                 raise InputError(f"tags of {row.file} disagree", value=f"{known[row.sha256]}, {row.domain}")
         fresh = np.array([row.sha256 not in known for row in other.rows])
         if fresh.any():
-            more = other.select(fresh)
-            merged = _joined(merged, more.vectors, more.rows, more.extras)
-        roots = list(dict.fromkeys([*merged.settings.get("roots", []), *other.settings.get("roots", [])]))
-        merged = dataclasses.replace(merged, settings={**merged.settings, "roots": roots})
-        counted = {*known, *(_recording(group) for _, group in _left_out(merged))}
-        more_left_out = [item for item in _left_out(other) if _recording(item[1]) not in counted]
-        merged = _leaving_out(merged, [*_left_out(merged), *more_left_out])
+            taken = other.select(fresh)
+            merged = _joined(merged, taken.vectors, taken.rows, taken.extras)
+        merged = _with(merged, roots=_union(own_machine(merged).roots, own_machine(other).roots))
+        counted = {*known, *(_recording(group) for group in merged.dropped.groups)}
+        more = _chosen(other.dropped, lambda group, counted=counted: _recording(group) not in counted)  # type: ignore[misc]
+        merged = dataclasses.replace(merged, dropped=_together(merged.dropped, more))
     return _bounded(merged)
 
 
@@ -123,7 +128,7 @@ def compact(bank: Bank, size: int) -> Bank:
     """
     if size < 2:
         raise BankError("a bank needs two rows or more", value=size)
-    bank = dataclasses.replace(bank, settings={**bank.settings, "max_rows": size})
+    bank = _with(bank, max_rows=size)
     if len(bank) <= size:
         return calibrated(bank)
     chosen = k_centres(bank.vectors, size)
@@ -131,13 +136,13 @@ def compact(bank: Bank, size: int) -> Bank:
     left = bank.select(~np.isin(np.arange(len(bank)), chosen))
     if len(set(kept.groups)) < 2:
         raise BankError("the rows that are left come from one recording", value=size, hint="keep more rows")
-    left_out = _left_out(bank)
+    left_out = bank.dropped
     for name in sorted({row.group for row in left.rows}):
         others = np.array([row.group != name for row in kept.rows])
         held_out = np.array([row.group == name for row in left.rows])
         scores = backend_of(kept.select(others)).score(left.vectors[held_out])
-        left_out += [(float(score), name) for score in scores]
-    return calibrated(_leaving_out(kept, left_out))
+        left_out = _together(left_out, Dropped(scores, (name,) * len(scores)))
+    return calibrated(dataclasses.replace(kept, dropped=left_out))
 
 
 def recalibrate(bank: Bank, rate: float | None) -> Bank:
@@ -149,7 +154,12 @@ def recalibrate(bank: Bank, rate: float | None) -> Bank:
     bank = calibrated(bank)
     if rate is not None:
         calibration_of(bank).threshold(rate)
-    return dataclasses.replace(bank, settings={**bank.settings, "false_alarm_rate": rate})
+    return with_rate(bank, rate)
+
+
+def with_rate(bank: Bank, rate: float | None) -> Bank:
+    """Return the bank set to a false-alarm rate; None takes the usual one."""
+    return _with(bank, rate=rate)
 
 
 def difference(first: Bank, second: Bank) -> Difference:
@@ -189,26 +199,32 @@ def _joined(bank: Bank, vectors: Float32, rows: Sequence[Row], extras: Any) -> B
     if vectors.shape[1:] != bank.vectors.shape[1:]:
         raise BankError("the embeddings do not fit the bank", value=(vectors.shape[1:], bank.vectors.shape[1:]))
     both = {name: np.concatenate((array, extras[name])) for name, array in bank.extras.items() if name in extras}
-    return build_bank(np.concatenate((bank.vectors, vectors)), [*bank.rows, *rows], bank.made_by, bank.settings, both)
+    together = np.concatenate((bank.vectors, vectors))
+    return build_bank(together, bank.columns.joined(rows), bank.header, both, bank.dropped)
 
 
 def _bounded(bank: Bank) -> Bank:
-    limit = bank.settings.get("max_rows")
-    shrink: Callable[[Bank], Bank] = (lambda b: compact(b, int(limit))) if limit else calibrated
-    return shrink(bank)
+    limit = own_machine(bank).max_rows
+    return compact(bank, limit) if limit else calibrated(bank)
 
 
-def _left_out(bank: Bank) -> list[tuple[float, str]]:
-    """Return score and group of every window that `compact` left out."""
-    dropped = bank.settings.get("dropped", {"scores": [], "groups": []})
-    return list(zip(dropped["scores"], dropped["groups"], strict=True))
+def _with(bank: Bank, **facts: Any) -> Bank:
+    """Return the bank with other facts of its machine."""
+    machine = dataclasses.replace(own_machine(bank), **facts)
+    return dataclasses.replace(bank, header=dataclasses.replace(bank.header, machine=machine))
 
 
-def _leaving_out(bank: Bank, windows: Sequence[tuple[float, str]]) -> Bank:
-    if not windows and "dropped" not in bank.settings:
-        return bank
-    dropped = {"scores": [score for score, _ in windows], "groups": [group for _, group in windows]}
-    return dataclasses.replace(bank, settings={**bank.settings, "dropped": dropped})
+def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*first, *second]))
+
+
+def _chosen(dropped: Dropped, keep: Callable[[str], bool]) -> Dropped:
+    kept = [i for i, group in enumerate(dropped.groups) if keep(group)]
+    return Dropped(dropped.scores[kept], tuple(dropped.groups[i] for i in kept))
+
+
+def _together(first: Dropped, second: Dropped) -> Dropped:
+    return Dropped(np.concatenate([first.scores, second.scores]), (*first.groups, *second.groups))
 
 
 def _recording(group: str) -> str:
@@ -221,6 +237,14 @@ def _matches(row: Row, pattern: str) -> bool:
 
 
 def _comparable(bank: Bank) -> dict[str, Any]:
-    changing = ("self_scores", "log", "revision", "dropped", "roots")
-    settings = {name: value for name, value in bank.settings.items() if name not in changing}
-    return {**settings, **{f"made_by.{name}": value for name, value in bank.made_by.items()}}
+    header, machine = bank.header, own_machine(bank)
+    made = header.provenance.to_header() if header.provenance else {}
+    return {
+        "machine": machine.name,
+        "embedding": machine.embedding,
+        "scoring": dataclasses.asdict(header.scoring) if header.scoring else None,
+        "false_alarm_rate": machine.rate,
+        "max_rows": machine.max_rows,
+        "versions": dict(header.versions),
+        **{f"made_by.{name}": value for name, value in made.items()},
+    }

@@ -69,8 +69,7 @@ class Detector:
             InputError: The healthy recordings are too few for it.
         """
         machine = self._fitted
-        bank = replace(machine.bank, settings={**machine.bank.settings, "false_alarm_rate": far})
-        self.machine_ = replace(machine.at_rate(far), bank=bank)
+        self.machine_ = replace(machine.at_rate(far), bank=curate.with_rate(machine.bank, far))
         return self
 
     def explain(self, file: Path | str, start: float | None = None) -> Explanation:

@@ -12,10 +12,11 @@ import numpy as np
 from echobank.config import load_config
 from echobank.data.folder import LeftOut
 from echobank.detection.bank import Bank, Row, build_bank
+from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.listener import Heard, Listener
-from echobank.machines.machine import Machine, assemble, calibrated
+from echobank.machines.machine import Machine, assemble, calibrated, window_of
 from echobank.machines.tags import Tagging, find_recordings, state_of
 from echobank.models.default import settle_encoder
 from echobank.models.feeding import Skipped
@@ -124,20 +125,13 @@ def fit_machine(
     listener = make_listener(config, wanted.seconds, wanted.hop)
     harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress, left_out)
     model, scoring = config.model, config.scoring
-    settings = {
-        "machine": wanted.machine,
-        "embedding": model.embedding,
-        "scoring": {
-            "backend": scoring.backend,
-            "metric": scoring.metric,
-            "k": model.k,
-            "params": dict(scoring.params),
-        },
-        "false_alarm_rate": wanted.rate,
-        "roots": roots_of(paths),
-        "versions": library_versions(),
-    }
-    return assemble(fit_bank(harvest, listener, settings), listener), harvest
+    header = BankHeader(
+        listener.provenance,
+        Scoring(scoring.backend, scoring.metric, model.k, dict(scoring.params)),
+        machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots_of(paths))),
+        versions=library_versions(),
+    )
+    return assemble(fit_bank(harvest, header), listener), harvest
 
 
 def make_listener(config: Config, seconds: float, hop: float) -> Listener:
@@ -198,30 +192,29 @@ def gather(
     return Harvest(vectors, profiles, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
 
 
-def fit_bank(harvest: Harvest, listener: Listener, settings: dict[str, Any]) -> Bank:
+def fit_bank(harvest: Harvest, header: BankHeader) -> Bank:
     """Return the calibrated bank of what was gathered.
 
     Args:
         harvest: Rows.
-        listener: What made them.
-        settings: Machine, scoring, embedding, roots, false-alarm rate.
+        header: What made them, of which machine, and how it is scored.
 
     Raises:
         BankError: Too little healthy sound to be scored against itself.
     """
-    rows = in_groups(harvest.rows, listener.seconds)
+    seconds = window_of(header).seconds
+    rows = in_groups(harvest.rows, seconds)
     if len({row.group for row in rows}) < 2:
         raise BankError(
             "too little healthy sound: one recording or block cannot be compared with another",
             value=f"{len(rows)} windows",
-            hint=f"give two recordings, or one of {2 * BLOCK_WINDOWS * listener.seconds:g} s or more",
+            hint=f"give two recordings, or one of {2 * BLOCK_WINDOWS * seconds:g} s or more",
         )
     keep = [i for i, row in enumerate(rows) if row.group]
     bank = build_bank(
         harvest.vectors[keep],
         [rows[i] for i in keep],
-        listener.made_by,
-        settings,
+        header,
         {"profile": harvest.profiles[keep]},
     )
     return calibrated(bank)

@@ -67,7 +67,7 @@ def health(bank: Bank) -> Health:
         _hours(bank),
         dict(Counter(row.domain for row in bank.rows)),
         calibration.groups,
-        len(bank.settings.get("dropped", {"scores": []})["scores"]),
+        len(bank.dropped),
         calibration.smallest_rate,
         rate,
         calibration.interval(rate),
@@ -79,7 +79,8 @@ def health(bank: Bank) -> Health:
 
 def odd_ones(bank: Bank) -> tuple[Odd, ...]:
     """Return the recordings whose leave-one-out score lies far above that of the others, the strangest first."""
-    scores = np.asarray(bank.settings["self_scores"], dtype=np.float64)
+    assert bank.own is not None  # `calibration_of` has refused banks without
+    scores = bank.own.scores
     names, which = np.unique([row.file for row in bank.rows], return_inverse=True)
     order = np.argsort(which, kind="stable")
     parts = np.split(scores[order], np.flatnonzero(np.diff(which[order])) + 1)
@@ -96,7 +97,7 @@ def twins(bank: Bank) -> tuple[tuple[str, str], ...]:
     nearest, partner = _nearest_of_another_group(bank)
     usual = float(np.median(nearest[np.isfinite(nearest)])) if np.isfinite(nearest).any() else 0.0
     pairs = {
-        tuple(sorted((bank.rows[i].file, bank.rows[int(partner[i])].file)))
+        tuple(sorted((bank.rows[int(i)].file, bank.rows[int(partner[i])].file)))
         for i in np.flatnonzero(nearest <= _TWIN * usual)
     }
     return tuple((first, second) for first, second in sorted(pairs)[:_LISTED] if first != second)

@@ -4,25 +4,23 @@ With each embedding comes a profile of the window: mean and deviation over time 
 score is explained with, whatever the encoder.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER
+from echobank.data.channels import Channel
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.embedding_store import store_facts
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.feeding import clips_a_batch, embed_features
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
 from echobank.models.pooling import Pooling
+from echobank.models.provenance import Provenance, WindowGrid
 
 Float64 = NDArray[np.float64]
 
@@ -84,14 +82,12 @@ class Listener:
     batch_size: int = 0
 
     @property
-    def made_by(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """Everything that an embedding depends on besides the recording."""
-        window = {"seconds": self.seconds, "hop": self.hop}
-        facts = store_facts(self.encoder, self.pooling, self.layer)
-        plain: dict[str, Any] = json.loads(
-            json.dumps({**facts, "resampler": RESAMPLER, "window": window, "channel": self.channel})
+        grid = WindowGrid(self.seconds, self.hop)
+        return Provenance(
+            self.encoder.facts, self.pooling, layer=self.layer, window=grid, channel=Channel(self.channel)
         )
-        return plain
 
     def hear(self, paths: Iterable[Path]) -> Iterator[Heard]:
         """Yield what is heard in each recording, in order; one that cannot be used says why."""

@@ -1,7 +1,7 @@
 """A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends import make_backend
 from echobank.detection.backends.base import Backend
 from echobank.detection.bank import Bank, load_bank
 from echobank.detection.calibration import Calibration, calibrate
-from echobank.detection.provenance import require_same_maker
+from echobank.detection.fitted import make
+from echobank.detection.header import BankHeader, OwnMachine
+from echobank.detection.leave_one_out import SelfScores
 from echobank.errors import BankError
 from echobank.machines.archive import bank_file
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.models.encoder import Float32
-from echobank.models.pooling import Pooling
+from echobank.models.provenance import Provenance, WindowGrid, require_same
 from echobank.models.registry import load_encoder
 from echobank.storage import sha256_file
 
@@ -38,6 +39,7 @@ class Machine:
         calibration: The bank's leave-one-out scores.
         rate: The false-alarm rate in force.
         threshold: The score above which a window is anomalous.
+        notices: What the user should know of the bank.
     """
 
     bank: Bank
@@ -46,15 +48,16 @@ class Machine:
     calibration: Calibration
     rate: float
     threshold: float
+    notices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The user's name of the machine."""
-        return str(self.bank.settings.get("machine", self.bank.rows[0].machine))
+        return own_machine(self.bank).name
 
     @cached_property
     def _remembered(self) -> frozenset[str]:
-        return frozenset(row.sha256 for row in self.bank.rows)
+        return frozenset(self.bank.columns.words["sha256"].different)
 
     def at_rate(self, rate: float) -> "Machine":
         """Return the same machine judging at another false-alarm rate.
@@ -90,15 +93,55 @@ class Machine:
         ]
 
 
-def assemble(bank: Bank, listener: Listener) -> Machine:
-    """Fit the back-end that the bank's settings name and take its calibration.
+def assemble(bank: Bank, listener: Listener, notices: tuple[str, ...] = ()) -> Machine:
+    """Fit the back-end that the bank's header names and take its calibration.
 
     Raises:
         BankError: The bank is too small, or damaged.
         InputError: The bank does not support its false-alarm rate.
     """
     rate, threshold = rate_and_threshold(bank)
-    return Machine(bank, listener, backend_of(bank), calibration_of(bank), rate, threshold)
+    return Machine(bank, listener, backend_of(bank), calibration_of(bank), rate, threshold, notices)
+
+
+def own_machine(bank: Bank) -> OwnMachine:
+    """Return what a bank says of an own machine.
+
+    Raises:
+        BankError: It is of a DCASE run.
+    """
+    if bank.header.machine is None:
+        raise not_own()
+    return bank.header.machine
+
+
+def provenance_of(bank: Bank) -> Provenance:
+    """Return what made a bank.
+
+    Raises:
+        BankError: It does not say.
+    """
+    if bank.header.provenance is None:
+        raise not_own()
+    return bank.header.provenance
+
+
+def window_of(header: BankHeader) -> WindowGrid:
+    """Return how the recordings of a bank were cut.
+
+    Raises:
+        BankError: They were not.
+    """
+    if header.provenance is None or header.provenance.window is None:
+        raise not_own()
+    return header.provenance.window
+
+
+def not_own(where: Path | str = "") -> BankError:
+    """Return the error of a bank that is not of an own machine."""
+    return BankError(
+        "not a bank of an own machine", where=where, hint="banks of `train` are scored by `infer`; use `fit` here"
+    )
 
 
 def rate_and_threshold(bank: Bank) -> tuple[float, float]:
@@ -108,26 +151,32 @@ def rate_and_threshold(bank: Bank) -> tuple[float, float]:
         InputError: The bank does not support the rate.
     """
     calibration = calibration_of(bank)
-    rate = float(bank.settings.get("false_alarm_rate") or calibration.usual_rate())
+    rate = own_machine(bank).rate or calibration.usual_rate()
     return rate, calibration.threshold(rate)
 
 
 def backend_of(bank: Bank) -> Backend:
-    """Return the back-end that a bank's settings name, fitted on it.
+    """Return the back-end that a bank's header names, fitted on it.
 
     Raises:
         BankError: The bank is too small.
     """
-    scoring = bank.settings["scoring"]
-    backend = make_backend(scoring["backend"], k=scoring["k"], metric=scoring["metric"], params=scoring["params"])
-    return backend.fit(bank)
+    if bank.header.scoring is None:
+        raise not_own()
+    return make(bank.header.scoring).fit(bank)
 
 
 def calibration_of(bank: Bank) -> Calibration:
-    """Return the calibration that a bank carries: scores of its rows and of rows that `compact` left out."""
-    dropped = bank.settings.get("dropped", {"scores": [], "groups": []})
-    scores = np.array([*bank.settings["self_scores"], *dropped["scores"]], dtype=np.float64)
-    return calibrate(scores, [*(row.group for row in bank.rows), *dropped["groups"]])
+    """Return the calibration that a bank carries: scores of its rows and of rows that `compact` left out.
+
+    Raises:
+        BankError: It carries none.
+    """
+    if bank.own is None:
+        raise not_own()
+    groups, codes = bank.columns.words["group"].different, bank.columns.words["group"].codes
+    names = [groups[code] for code in codes]
+    return calibrate(np.concatenate([bank.own.scores, bank.dropped.scores]), [*names, *bank.dropped.groups])
 
 
 def calibrated(bank: Bank) -> Bank:
@@ -136,8 +185,7 @@ def calibrated(bank: Bank) -> Bank:
     Raises:
         BankError: Too few rows, or all of one group.
     """
-    scores = [float(score) for score in backend_of(bank).self_scores()]
-    return dataclasses.replace(bank, settings={**bank.settings, "self_scores": scores})
+    return dataclasses.replace(bank, own=SelfScores(backend_of(bank).self_scores()))
 
 
 def open_machine(
@@ -157,31 +205,39 @@ def open_machine(
     """
     file = bank_file(path)
     bank = load_bank(file)
-    return assemble(bank, listener_of(bank, file, device=device, weights=weights, cache=cache))
+    listener, notices = listener_of(bank, file, device=device, weights=weights, cache=cache)
+    return assemble(bank, listener, notices)
 
 
 def listener_of(
     bank: Bank, where: Path, *, device: str = "auto", weights: str | None = None, cache: str | None = None
-) -> Listener:
-    """Return the listener that made a bank.
+) -> tuple[Listener, tuple[str, ...]]:
+    """Return the listener that made a bank, and what to tell the user of the bank.
 
     Raises:
         BankError: Another encoder, or other weights, would be used.
     """
-    try:
-        made, embedding = bank.made_by, str(bank.settings["embedding"])
-        _ = bank.settings["scoring"], bank.settings["self_scores"]
-        window, pooling = made["window"], Pooling(**made["pooling"])
-        precision, layer, channel = made["encoder"]["precision"], made["layer"], int(made["channel"])
-        seconds, hop = float(window["seconds"]), float(window["hop"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BankError(
-            "not a bank of an own machine", where=where, hint="banks of `train` are scored by `infer`; use `fit` here"
-        ) from error
-    encoder = load_encoder(embedding, device=device, precision=precision, weights=weights, cache=cache)
-    listener = Listener(encoder, pooling, seconds, hop, layer, channel)
-    require_same_maker(made, listener.made_by, where)
-    return listener
+    made, machine = bank.header.provenance, require_own(bank, where).header.machine
+    if made is None or machine is None or made.window is None:
+        raise not_own(where)
+    precision = made.encoder.precision
+    encoder = load_encoder(machine.embedding, device=device, precision=precision, weights=weights, cache=cache)
+    window = made.window
+    listener = Listener(encoder, made.pooling, window.seconds, window.hop, made.layer, made.channel.index)
+    return listener, require_same(made, listener.provenance, where)
+
+
+def require_own(bank: Bank, where: Path | str) -> Bank:
+    """Return a bank that is of an own machine.
+
+    Raises:
+        BankError: It is of a DCASE run.
+    """
+    header = bank.header
+    made = header.provenance
+    if made is None or made.window is None or header.machine is None or header.scoring is None or bank.own is None:
+        raise not_own(where)
+    return bank
 
 
 def nearest_rows(queries: Float32, vectors: Float32) -> NDArray[np.int64]:
@@ -205,8 +261,7 @@ def similarities(queries: Float32, vectors: Float32) -> Iterator[tuple[int, Floa
 
 def locate(bank: Bank, row: int) -> Path | None:
     """Return where the recording of a bank row lies now, or None when it is not where it was, or has changed."""
-    roots: Sequence[str] = bank.settings.get("roots", [])
-    for root in roots:
+    for root in own_machine(bank).roots:
         path = Path(root) / bank.rows[row].file
         try:
             if path.is_file() and sha256_file(path) == bank.rows[row].sha256:

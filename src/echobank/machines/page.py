@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from echobank.detection.header import Scoring
 from echobank.errors import AudioError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.archive import revision_of
@@ -237,16 +238,17 @@ def _excerpt(title: str, sound: Sound, start: float, marks: tuple[Mark, ...] = (
 
 def _settings(machine: Machine) -> tuple[tuple[str, str], ...]:
     bank = machine.bank
-    encoder, window, scoring = bank.made_by["encoder"], bank.made_by["window"], bank.settings["scoring"]
+    made, scoring = machine.listener.provenance, bank.header.scoring or Scoring()
+    encoder, listener = made.encoder, machine.listener
     return (
         ("machine", machine.name),
         ("revision of the bank", str(revision_of(bank))),
-        ("window", f"{window['seconds']:g} s every {window['hop']:g} s"),
-        ("encoder", str(encoder["name"])),
-        ("weights", str(encoder["weights_sha256"]) or "none"),
-        ("sample rate", f"{encoder['sample_rate']} Hz"),
-        ("channel", str(bank.made_by["channel"])),
-        ("back-end", f"{scoring['backend']}, {scoring['metric']}, k = {scoring['k']}"),
+        ("window", f"{listener.seconds:g} s every {listener.hop:g} s"),
+        ("encoder", encoder.name),
+        ("weights", encoder.weights_sha256 or "none"),
+        ("sample rate", f"{encoder.sample_rate} Hz"),
+        ("channel", str(made.channel)),
+        ("back-end", f"{scoring.backend}, {scoring.metric}, k = {scoring.k}"),
         ("false-alarm rate", percent(machine.rate)),
         ("threshold", f"{machine.threshold:.6g}"),
     )

@@ -11,12 +11,12 @@ from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Dataset, Recording
 from echobank.data.folder import LeftOut, recordings_in
 from echobank.detection.bank import Bank, Row, load_bank, save_bank
-from echobank.detection.fitted import calibration_facts, fit_detector
-from echobank.detection.provenance import require_same_maker
+from echobank.detection.fitted import fit_detector, remembering
 from echobank.errors import InputError
 from echobank.models.beats.beats_encoder import BeatsEncoder
 from echobank.models.encoder import Float32
 from echobank.models.feeding import Skipped
+from echobank.models.provenance import require_same
 from echobank.pipeline.clips import Noises
 from echobank.pipeline.finetune import finetune_on, with_adapter
 from echobank.pipeline.run import Run
@@ -47,6 +47,7 @@ class Adapted:
         path: The bank that was written.
         settings: Settings, as key=value, that the bank must be scored with.
         skipped: New clips that could not be used.
+        notices: What the user should know of the bank that was there.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -54,6 +55,7 @@ class Adapted:
     path: Path
     settings: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    notices: tuple[str, ...] = ()
 
 
 def adapt(run: Run, machine: str, section: str, folder: Path, *, lora: bool = True) -> Adapted:
@@ -75,7 +77,7 @@ def adapt(run: Run, machine: str, section: str, folder: Path, *, lora: bool = Tr
     """
     path = run.bank_path(machine, section)
     known = load_bank(path)
-    require_same_maker(known.made_by, run.made_by, path)
+    notices = require_same(known.header.provenance, run.provenance, path)
     recordings, skipped = _usable(run, folder, machine, section)
     new = _bank_of(run, recordings, known)
     folds = leave_one_out(known, new, _changed(run, recordings))
@@ -96,8 +98,9 @@ def adapt(run: Run, machine: str, section: str, folder: Path, *, lora: bool = Tr
     bank = merge_banks(best.way, known, new)
     detector = fit_detector(bank, best.way.settings(configured))
     save_bank(load_bank(path), path.with_suffix(".before.safetensors"))
-    save_bank(dataclasses.replace(bank, made_by=run.made_by, settings=calibration_facts(detector)), path)
-    return Adapted(tuple(outcomes), why, path, tuple(settings), skipped)
+    kept = remembering(detector)
+    save_bank(dataclasses.replace(kept, header=dataclasses.replace(kept.header, provenance=run.provenance)), path)
+    return Adapted(tuple(outcomes), why, path, tuple(settings), skipped, notices)
 
 
 def _usable(run: Run, folder: Path, machine: str, section: str) -> tuple[list[Recording], tuple[Skipped, ...]]:
@@ -149,7 +152,7 @@ def _known_recordings(run: Run, known: Bank) -> list[Recording]:
 
 def _known_bank(run: Run, clips: Sequence[Recording], known: Bank) -> Bank:
     rows = tuple(row for row in known.rows if not row.augmentation)
-    return Bank(_vectors(run, clips), rows, run.made_by, known.settings)
+    return Bank(_vectors(run, clips), rows, dataclasses.replace(known.header, provenance=run.provenance))
 
 
 def _tune(run: Run, clips: Sequence[Recording], new: Sequence[Recording], folder: str) -> Run:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from echobank.detection.bank import load_bank
-from echobank.detection.decision import Threshold, decide
-from echobank.detection.fitted import ScoringSettings, thresholds_of
+from echobank.detection.decision import decide
+from echobank.detection.fitted import ScoringSettings, make, thresholds_of
 from echobank.detection.states import state_scores
+from echobank.detection.threshold import Threshold
 from echobank.errors import BankError
 from echobank.evaluation.submission import DOMAINS, ScoredClip, read_scores, write_domain_tables, write_machine
 from echobank.evaluation.tables import Key
@@ -82,18 +83,14 @@ def calibrated(folder: Path, key: Key, method: str, rate: float, leave_out: str 
     """
     path = folder / "banks" / f"{key[0]}_section_{key[1]}.safetensors"
     bank = load_bank(path)
-    try:
-        trained = ScoringSettings(**bank.settings["scoring"])
-    except (KeyError, TypeError) as error:
-        raise _no_scores(path) from error
-    settings = replace(trained, decision=method, false_alarm_rate=rate, leave_out=leave_out)
-    stored = bank.settings.get("self_scores" if leave_out == "clip" else "state_scores")
-    if leave_out == "state" and stored is None:
-        stored = state_scores(bank, settings.make)
-    own = np.array(stored if stored is not None else [], dtype=np.float64)
-    if len(own) != len(bank):
+    trained = bank.header.scoring
+    if bank.own is None or not isinstance(trained, ScoringSettings):
         raise _no_scores(path)
-    return thresholds_of(bank, own, settings)
+    settings = replace(trained, decision=method, false_alarm_rate=rate, leave_out=leave_out)
+    if leave_out == "clip":
+        return thresholds_of(bank, bank.own.scores, settings)
+    stored = bank.own.states
+    return thresholds_of(bank, state_scores(bank, lambda: make(settings)) if stored is None else stored, settings)
 
 
 def _no_scores(path: Path) -> BankError:

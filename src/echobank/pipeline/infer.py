@@ -7,7 +7,6 @@ from pathlib import Path
 from echobank.data.dcase import Recording
 from echobank.detection.bank import load_bank
 from echobank.detection.fitted import FittedDetector, fit_detector
-from echobank.detection.provenance import require_same_maker
 from echobank.errors import InputError
 from echobank.evaluation.metrics import Evaluation, evaluate
 from echobank.evaluation.package import write_package
@@ -15,6 +14,7 @@ from echobank.evaluation.submission import ScoredClip, write_domain_tables, writ
 from echobank.evaluation.tables import Key
 from echobank.evaluation.truth import load_truth
 from echobank.models.feeding import Skipped
+from echobank.models.provenance import require_same
 from echobank.pipeline.run import Run
 from echobank.pipeline.system_facts import system_facts
 from echobank.pipeline.train import scoring_settings
@@ -28,11 +28,13 @@ class Inferred:
         clips: Test clips scored, by machine.
         files: Everything that was written.
         skipped: Recordings that were left out.
+        notices: What the user should know of the banks.
     """
 
     clips: dict[str, int]
     files: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    notices: tuple[str, ...] = ()
 
 
 def infer(run: Run) -> Inferred:
@@ -47,12 +49,15 @@ def infer(run: Run) -> Inferred:
     skipped: list[Skipped] = []
     counts: dict[str, int] = {}
     every: dict[Key, list[ScoredClip]] = {}
+    notices: list[str] = []
     for machine in run.dataset.machines:
         scored: list[ScoredClip] = []
         for section in run.dataset.sections(machine):
             recordings = list(run.dataset.select(machine, section, "test"))
             if recordings:
-                clips, left_out = _score(run, machine, section, recordings)
+                detector, said = load_detector(run, machine, section)
+                notices += said
+                clips, left_out = _score(run, detector, recordings, f"{machine} {section} test")
                 skipped += left_out
                 if clips:
                     files += write_machine(run.output, machine, section, clips)
@@ -66,27 +71,26 @@ def infer(run: Run) -> Inferred:
     if every:
         files += write_package(run.output, run.config.output.label, every, system_facts(run), _evaluation(every))
     files.append(run.record("infer", {"clips": counts, "skipped": [item.reason for item in skipped]}))
-    return Inferred(counts, tuple(files), tuple(skipped))
+    return Inferred(counts, tuple(files), tuple(skipped), tuple(notices))
 
 
-def load_detector(run: Run, machine: str, section: str) -> FittedDetector:
-    """Load a bank, check that this run's encoder and pooling made it, and fit the back-end on it.
+def load_detector(run: Run, machine: str, section: str) -> tuple[FittedDetector, tuple[str, ...]]:
+    """Load a bank, check that its embeddings are those of this run, and fit the back-end; say what to tell the user.
 
     Raises:
         BankError: Missing, damaged, or made by something else.
     """
     path = run.bank_path(machine, section)
     bank = load_bank(path)
-    require_same_maker(bank.made_by, run.made_by, path)
-    return fit_detector(bank, scoring_settings(run))
+    notices = require_same(bank.header.provenance, run.provenance, path)
+    return fit_detector(bank, scoring_settings(run)), notices
 
 
 def _score(
-    run: Run, machine: str, section: str, recordings: list[Recording]
+    run: Run, detector: FittedDetector, recordings: list[Recording], label: str
 ) -> tuple[list[ScoredClip], tuple[Skipped, ...]]:
-    detector = load_detector(run, machine, section)
     sources = [run.reader.source(recording.path, allow_silent=True) for recording in recordings]
-    embedded = run.embed(sources, f"{machine} {section} test")
+    embedded = run.embed(sources, label)
     if not len(embedded.kept):
         return [], embedded.skipped
     scores = detector.score(embedded.vectors)

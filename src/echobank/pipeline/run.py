@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from echobank.config import Config, to_dict
-from echobank.data.audio import RESAMPLER
+from echobank.data.channels import Channel
 from echobank.data.dcase import Dataset, scan
 from echobank.data.index import ClipIndex, LogmelCache
+from echobank.detection.header import BankHeader
 from echobank.errors import InputError
 from echobank.library_versions import library_versions
 from echobank.models.device import pick_device
-from echobank.models.embedding_store import EmbeddingStore, store_facts
+from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.feeding import Embedded, Source, embed
 from echobank.models.logmel import KALDI_128, logmel
 from echobank.models.pooling import Pooling
+from echobank.models.provenance import Provenance
 from echobank.models.registry import front_end_of, load_encoder
 from echobank.pipeline.clips import ClipReader
 from echobank.progress import Progress, silent
@@ -105,13 +107,19 @@ class Run:
         return Pooling(model.pooling, model.bands, model.pooling_params)
 
     @cached_property
-    def made_by(self) -> dict[str, Any]:
-        """Everything that an embedding depends on besides the clip: the header of a bank and the key of the store."""
-        return self.made_by_with(self.pooling)
+    def provenance(self) -> Provenance:
+        """What makes embeddings here: part of the header of a bank, and the key of the store."""
+        return self.provenance_with(self.pooling)
 
-    def made_by_with(self, pooling: Pooling) -> dict[str, Any]:
-        """As `made_by`, for another pooling."""
-        return {**store_facts(self.encoder, pooling, self.config.model.layer), "resampler": RESAMPLER}
+    def provenance_with(self, pooling: Pooling) -> Provenance:
+        """As `provenance`, for another pooling."""
+        facts, layer = self.encoder.facts, self.config.model.layer
+        return Provenance(facts, pooling, layer=layer, channel=Channel(self.config.data.channel))
+
+    @property
+    def header(self) -> BankHeader:
+        """Header of a bank that is filled here, before it is known how it scores itself."""
+        return BankHeader(self.provenance, versions=library_versions())
 
     def embed(self, sources: list[Source], label: str) -> Embedded:
         """Embed clips through the store."""
@@ -122,7 +130,7 @@ class Run:
             layer=self.config.model.layer,
             batch_size=self.config.model.batch_size,
             workers=self.config.data.workers,
-            store=EmbeddingStore(self.cache, self.made_by),
+            store=EmbeddingStore(self.cache, self.provenance),
             progress=self.progress,
             label=label,
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from echobank.data.dcase import Recording
 from echobank.detection.bank import Bank, build_bank
+from echobank.detection.header import BankHeader
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.evaluation.comparison import CellResult, Scored, StudySet, backend_of, compare
 from echobank.evaluation.grid import Cell, configured
@@ -97,8 +98,8 @@ def _embed(run: Run, poolings: Mapping[_Key, Pooling]) -> tuple[dict[_Key, list[
             rows = [bank_row(run, train[i], "") for i in known[0].kept]
             for key, bank, queries in zip(poolings, known, asked, strict=True):
                 kept = [tests[i] for i in queries.kept]
-                made_by = run.made_by_with(poolings[key])
-                sets[key].append(_study_set(build_bank(bank.vectors, rows, made_by), queries.vectors, kept))
+                header = BankHeader(run.provenance_with(poolings[key]))
+                sets[key].append(_study_set(build_bank(bank.vectors, rows, header), queries.vectors, kept))
     if not all(sets.values()):
         raise InputError("no test clip tells whether it is normal: a study needs the development set", where=run.root)
     return sets, skipped
@@ -111,7 +112,7 @@ def _embed_each(
         [run.reader.source(recording.path, allow_silent=silent) for recording in recordings],
         run.encoder,
         poolings,
-        [EmbeddingStore(run.cache, run.made_by_with(pooling)) for pooling in poolings],
+        [EmbeddingStore(run.cache, run.provenance_with(pooling)) for pooling in poolings],
         layer=run.config.model.layer,
         batch_size=run.config.model.batch_size,
         workers=run.config.data.workers,

@@ -8,9 +8,9 @@ import numpy as np
 
 from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Recording
-from echobank.detection.bank import Bank, Row, build_bank, save_bank
-from echobank.detection.decision import Threshold
-from echobank.detection.fitted import ScoringSettings, calibration_facts, fit_detector
+from echobank.detection.bank import Row, build_bank, save_bank
+from echobank.detection.fitted import ScoringSettings, fit_detector, remembering
+from echobank.detection.threshold import Threshold
 from echobank.errors import InputError
 from echobank.models.feeding import Skipped
 from echobank.pipeline.clips import Noises, load_noises
@@ -104,10 +104,9 @@ def _train_one(run: Run, machine: str, section: str) -> tuple[TrainedBank, tuple
         extra = run.embed(sources, f"{machine} {section} augmented")
         vectors += list(extra.vectors)
         rows += [bank_row(run, pairs[i][0], pairs[i][1].label) for i in extra.kept]
-    bank = build_bank(np.stack(vectors), rows, run.made_by)
-    detector = fit_detector(bank, scoring_settings(run))
+    detector = fit_detector(build_bank(np.stack(vectors), rows, run.header), scoring_settings(run))
     path = run.bank_path(machine, section)
-    save_bank(Bank(bank.vectors, bank.rows, bank.made_by, calibration_facts(detector)), path)
+    save_bank(remembering(detector), path)
     clips = {domain: sum(r.domain == domain for r in kept) for domain in sorted({r.domain for r in kept})}
     trained = TrainedBank(machine, section, path, clips, len(rows) - len(kept), note, detector.thresholds)
     return trained, embedded.skipped

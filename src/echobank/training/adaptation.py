@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends import make_backend
 from echobank.detection.bank import Bank, Row
-from echobank.detection.fitted import ScoringSettings
+from echobank.detection.fitted import ScoringSettings, make
 from echobank.errors import BankError, InputError
 
 Float32 = NDArray[np.float32]
@@ -122,8 +121,7 @@ def assess(way: Way, folds: Sequence[Fold], configured: ScoringSettings) -> Outc
     try:
         for fold in folds:
             bank = merge_banks(way, fold.known, fold.kept)
-            backend = make_backend(settings.backend, k=settings.k, metric=settings.metric, params=settings.params)
-            backend.fit(bank)
+            backend = make(settings).fit(bank)
             old = {row.file for row in fold.known.rows}
             genuine = np.array([row.file in old and not row.augmentation for row in bank.rows])
             own = backend.self_scores()[genuine]
@@ -144,7 +142,7 @@ def merge_banks(way: Way, known: Bank, new: Bank | None) -> Bank:
         return known
     banks = [known, new, *([enlarge(known, new)] if way.enlarge else [])]
     rows = tuple(row for bank in banks for row in bank.rows)
-    return Bank(np.concatenate([bank.vectors for bank in banks]), rows, known.made_by, known.settings)
+    return Bank(np.concatenate([bank.vectors for bank in banks]), rows, known.header)
 
 
 def enlarge(known: Bank, new: Bank) -> Bank:
@@ -156,14 +154,14 @@ def enlarge(known: Bank, new: Bank) -> Bank:
         for number, other in enumerate(nearest):
             vectors.append(NEW_SHARE * new.vectors[position] + (1 - NEW_SHARE) * known.vectors[other])
             rows.append(dataclasses.replace(row, group=row.group or row.file, augmentation=f"mixture={number}"))
-    return Bank(np.stack(vectors).astype(np.float32), tuple(rows), known.made_by)
+    return Bank(np.stack(vectors).astype(np.float32), tuple(rows), known.header)
 
 
 def new_bank(vectors: Float32, rows: Sequence[Row], known: Bank) -> Bank:
     """Return the new clips as a bank, as rows of the domain "target" of the known bank's machine."""
     first = known.rows[0]
     stated = [dataclasses.replace(r, machine=first.machine, section=first.section, domain="target") for r in rows]
-    return Bank(vectors, tuple(stated), known.made_by, known.settings)
+    return Bank(vectors, tuple(stated), known.header)
 
 
 def choose(outcomes: Sequence[Outcome]) -> tuple[Outcome, str]:

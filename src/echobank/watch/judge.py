@@ -44,7 +44,7 @@ class Judge:
         file = bank_file(self._bank)
         try:
             bank = load_bank(file)
-            if bank.made_by != self.machine.bank.made_by:
+            if bank.header.provenance != self.machine.bank.header.provenance:
                 raise BankError("other windows or another encoder than before", where=file, hint="restart the watch")
             self._take_up(assemble(bank, self.machine.listener), stamp)
         except (BankError, InputError) as error:

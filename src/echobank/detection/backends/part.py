@@ -7,7 +7,7 @@ from typing import Any, Self
 from echobank.detection.backends.base import Backend, Float32, Float64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError, WeightsError
-from echobank.models.encoders.joined import JOINT
+from echobank.models.encoders.joined import JOINT, JoinedFacts
 from echobank.models.registry import find_card
 
 
@@ -63,9 +63,9 @@ class Part:
 
 def _place(bank: Bank, name: str) -> tuple[int, int, int]:
     """Return where the part begins, its bands H and its dimension D, from what made the bank."""
-    encoder = bank.made_by.get("encoder", {})
-    names = str(encoder.get("name", "?")).split(JOINT)
-    if "parts" not in encoder:
+    made = bank.header.provenance
+    names = made.encoder.name.split(JOINT) if made else ["?"]
+    if made is None or not isinstance(made.encoder, JoinedFacts):
         raise BankError(
             f"no joined encoder made this bank: it has no part {name!r}",
             value=names[0],
@@ -76,12 +76,12 @@ def _place(bank: Bank, name: str) -> tuple[int, int, int]:
         raise BankError("the bank has no such part", value=name, hint=f"its parts are {', '.join(names)}")
     start = 0
     for other in names:
-        facts = encoder["parts"][other]
-        bands = facts["bands"] if bank.made_by["pooling"]["bands"] else 1
+        facts = made.encoder.parts[other]
+        bands = facts.bands if made.pooling.bands else 1
         if other == wanted:
             break
-        start += bands * facts["dimension"]
-    return start, bands, facts["dimension"]
+        start += bands * facts.dimension
+    return start, bands, facts.dimension
 
 
 def unit_of(name: str) -> str:
