@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from echobank.data import audio
+from echobank.data import audio, decoding
 from echobank.data.audio import read_clip
 from echobank.data.windows import read_windows
 from echobank.errors import AudioError
@@ -20,7 +20,7 @@ def write(path, samples, rate=RATE):
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
 def test_windows_equal_the_whole_recording(tmp_path, rate, monkeypatch):
-    monkeypatch.setattr(audio, "_BLOCK_FRAMES", 7_001)
+    monkeypatch.setattr(decoding, "_BLOCK_FRAMES", 7_001)
     monkeypatch.setattr(audio, "_IN_MEMORY_BYTES", 0)
     noise = np.random.default_rng(1).standard_normal((round(5.3 * rate), 2)) * 0.1
     path = write(tmp_path / "a.wav", noise, rate)

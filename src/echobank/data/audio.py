@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from echobank.data.decoding import decode, open_pieces
 from echobank.errors import AudioError
 from echobank.storage import sha256_file
 
@@ -27,15 +26,12 @@ RESAMPLER_QUALITY = "HQ"
 RESAMPLER = f"soxr {RESAMPLER_QUALITY}"  # its version stands among those of a run
 
 _IN_MEMORY_BYTES = 64 << 20
-_BLOCK_FRAMES = 1 << 20
-_RATES_HZ = (1_000, 768_000)
 _FLOOR_DBFS = -200.0
 _SILENT_SPAN = 2.0**-23  # one step of a 24-bit converter
 _FULL_SCALE = 32767 / 32768
 _CLIPPED_RUN = 3
 _DC_LEVEL = 0.05
 _SHORT_SECONDS = 0.175  # 16 frames of 25 ms every 10 ms: one BEATs patch
-_UNKNOWN_SIZE = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,13 @@ def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) 
     """Read one channel of a recording at `sample_rate`.
 
     Args:
-        path: WAV, FLAC, OGG, Opus or MP3 of any rate from 1 kHz.
+        path: WAV, AIFF, AU, CAF, W64, FLAC, Ogg, Opus or MP3 of any rate from 1 kHz.
         sample_rate: Rate wanted, Hz.
         channel: Channel wanted, from 0; channels are never averaged.
 
     Raises:
-        AudioError: The file cannot be read, is not audio, is cut short, empty or not finite, or lacks the channel.
+        AudioError: The file cannot be read, is not audio, is cut short, empty, not finite or beyond every level, or
+            lacks the channel.
     """
     path = Path(path)
     with opened(path, channel) as (stream, sha256):
@@ -115,64 +112,16 @@ def opened(path: Path, channel: int) -> Iterator[tuple[Stream, str]]:
                 yield _stream(handle, path, channel), sha256
     except OSError as error:
         raise AudioError(f"cannot be read ({error.strerror or error})", where=path) from error
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"not a recording that can be read ({error.error_string.rstrip('. ')})", where=path) from error
 
 
 def _stream(handle: BinaryIO, path: Path, channel: int) -> Stream:
     if not handle.read(1):
         raise AudioError("the file is empty", where=path)
-    _refuse_short_wav(handle, path)
-    sound = soundfile.SoundFile(handle)
-    if not _RATES_HZ[0] <= sound.samplerate <= _RATES_HZ[1]:
-        raise AudioError("sample rate out of range", value=f"{sound.samplerate} Hz", where=path)
+    pieces = open_pieces(handle, path)
+    sound = pieces[0].sound
     if not 0 <= channel < sound.channels:
         raise AudioError(f"no channel {channel}, the recording has {sound.channels} (counted from 0)", where=path)
-    return Stream(sound.samplerate, sound.channels, _decode(sound, path, channel))
-
-
-def _decode(sound: soundfile.SoundFile, path: Path, channel: int) -> Iterator[Float32]:
-    """Yield float32 blocks of one channel; 16-bit files are decoded as integers, which is twice as fast."""
-    kind = "int16" if sound.subtype == "PCM_16" else "float32"
-    done = 0
-    while len(block := sound.read(_BLOCK_FRAMES, dtype=kind, always_2d=True)):
-        samples = block[:, channel].astype(np.float32)
-        if kind == "int16":
-            samples *= np.float32(1 / 32768)
-        elif not np.isfinite(samples).all():
-            bad = done + int(np.flatnonzero(~np.isfinite(samples))[0])
-            raise AudioError("a sample is not a finite number", value=f"sample {bad}", where=path)
-        done += len(samples)
-        yield samples
-    if done < sound.frames:
-        raise AudioError(f"cut short: {sound.frames} samples promised, {done} found", where=path)
-    if not done:
-        raise AudioError("holds no samples", where=path)
-
-
-def _refuse_short_wav(handle: BinaryIO, path: Path) -> None:
-    """Refuse a WAV whose data chunk is larger than the file: libsndfile would shorten it without a word."""
-    length = handle.seek(0, io.SEEK_END)
-    handle.seek(0)
-    head = handle.read(12)
-    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
-        position, large = 12, _UNKNOWN_SIZE
-        while len(chunk := handle.read(8)) == 8:
-            name, size = struct.unpack("<4sI", chunk)
-            position += 8
-            if name == b"ds64":  # EBU Tech 3306: RIFF size, then data size, 64 bits each
-                large = struct.unpack("<8xQ", handle.read(16))[0]
-            if name == b"data":
-                size = large if size == _UNKNOWN_SIZE else size
-                if size != _UNKNOWN_SIZE and size > length - position:
-                    found = length - position
-                    raise AudioError(f"cut short: {size} bytes of samples promised, {found} found", where=path)
-                break
-            position += size + size % 2
-            handle.seek(position)
-        else:
-            raise AudioError("cut short: a WAV header without samples", where=path)
-    handle.seek(0)
+    return Stream(sound.samplerate, sound.channels, decode(pieces, handle, path, channel))
 
 
 def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]:
@@ -180,7 +129,8 @@ def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]
     low, high = float(samples.min()), float(samples.max())
     peak = max(high, -low)
     mean = float(samples.mean(dtype=np.float64))
-    power = float(np.dot(samples, samples)) / len(samples)
+    wide = samples.astype(np.float64)  # in float32 the power of a sample of 1e20 overflows
+    power = float(np.dot(wide, wide)) / len(wide)
     silent = high - low < _SILENT_SPAN
     flags = {
         "silent": silent,
