@@ -1,5 +1,6 @@
 """Skips a test whose needs are not met; with ECHOBANK_TEST_ENVIRONMENT, fails the session on any other skip."""
 
+import json
 import os
 
 import pytest
@@ -18,3 +19,20 @@ def pytest_configure(config):
 def pytest_runtest_setup(item):
     for marker in item.iter_markers("needs"):
         require(*marker.args)
+
+
+@pytest.fixture(scope="session")
+def before(tmp_path_factory):
+    """Return a folder with the recordings and encoders that the stored references were made with."""
+    from tests.golden.before.places import HERE, prepare
+
+    folder = tmp_path_factory.mktemp("before")
+    made = prepare(folder)
+    stored = json.loads((HERE / "recordings.json").read_text())
+    differ = [name for name, sha256 in stored["recordings"].items() if made.get(name) != sha256]
+    if differ:
+        pytest.fail(
+            f"{len(differ)} of {len(stored['recordings'])} recordings that are made from seeds differ from those of "
+            f"the references (first: {differ[0]}), so their scores cannot be compared; made with {stored['versions']}"
+        )
+    return folder
