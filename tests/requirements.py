@@ -58,9 +58,11 @@ def _postgresql() -> Path | None:
     return max(installed).parent if installed else None
 
 
-def _weights() -> Path | None:
-    folder = os.environ.get("ECHOBANK_WEIGHTS")
-    return Path(folder) if folder and Path(folder).is_dir() else None
+def _weights(file: str) -> Path | None:
+    """Return a published file of weights in ECHOBANK_WEIGHTS, or in `shared/teacher` beside the checkout."""
+    given = os.environ.get("ECHOBANK_WEIGHTS")
+    path = (Path(given) if given else Path(__file__).parents[2] / "shared" / "teacher") / file
+    return path if path.is_file() else None
 
 
 @cache
@@ -90,7 +92,7 @@ def _gstreamer() -> bool:
 
 NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "gpu": ("no GPU", "torch sees no CUDA device", _gpu),
-    "weights": ("no official weights", "set ECHOBANK_WEIGHTS to the folder of the BEATs checkpoints", _weights),
+    "weights": ("no official weights", "set ECHOBANK_WEIGHTS to a folder that holds them", _weights),
     "bf16": ("no bf16 unit", "this processor multiplies no bfloat16", _bf16),
     "torch": ("no torch", "pip install torch", lambda: find_spec("torch") is not None),
     "chromium": ("no Chromium", "apt-get install chromium chromium-driver", _chromium),

