@@ -63,12 +63,14 @@ def write_bytes(path: Path | str, content: bytes, *, durable: bool = True) -> No
 
 
 def write_text(path: Path | str, content: str) -> None:
-    """Write UTF-8 text to `path` whole or not at all, with LF line ends on every system.
+    r"""Write UTF-8 text to `path` whole or not at all, with LF line ends on every system.
+
+    A byte of a file name that is not UTF-8 is written as \udcXX, which in JSON is the escape that reads back as it was.
 
     Raises:
         OutputError: As `atomic_path`.
     """
-    write_bytes(path, content.encode("utf-8"))
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path | str, value: Any) -> None:

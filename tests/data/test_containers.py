@@ -1,7 +1,6 @@
 """A recording is heard from its first sample to its last, or refused with the reason; whatever its container claims."""
 
 import io
-import shutil
 import struct
 import subprocess
 
@@ -13,11 +12,11 @@ from echobank.data.audio import read_clip
 from echobank.data.containers import mpeg
 from echobank.data.containers.section import Section, Stretch
 from echobank.errors import AudioError
+from tests.requirements import needs
 
 RATE = 16_000
 SOUND = (np.random.default_rng(0).standard_normal(4 * RATE) * 3000).astype(np.int16)
-FFMPEG = shutil.which("ffmpeg")
-needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed (apt-get install ffmpeg)")
+needs_ffmpeg = needs("ffmpeg")
 
 
 def encoded(kind, samples=SOUND, rate=RATE, **more):
@@ -34,7 +33,7 @@ def heard(tmp_path, content, name="a"):
 def piped(tmp_path, kind, *options, seconds=0):
     """Return what ffmpeg writes of the sound to a pipe, where it cannot go back to fill in lengths."""
     (tmp_path / "source.wav").write_bytes(encoded("WAV", np.tile(SOUND, 1 + seconds // 4)))
-    words = [FFMPEG, "-v", "error", "-i", str(tmp_path / "source.wav"), *options, "-f", kind, "-"]
+    words = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "source.wav"), *options, "-f", kind, "-"]
     return subprocess.run(words, check=True, capture_output=True).stdout
 
 

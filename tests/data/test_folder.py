@@ -12,8 +12,12 @@ from echobank.training.recordings import scan_audio
 from tests.machines.conftest import fitted, offline
 from tests.machines.sounds import healthy_folder, hum, write
 from tests.permissions import permissions_hold
+from tests.requirements import needs
 
 __all__ = ["fitted", "offline"]
+
+
+pytestmark = needs("posix")  # permissions and pipes
 
 
 @pytest.fixture

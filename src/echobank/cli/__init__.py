@@ -5,6 +5,7 @@ that was asked for is imported.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = arguments[0] if arguments else ""
     if command not in COMMANDS:
         return _without_command(command)
+    _write_every_name()
     try:
         keep_memory()
         module = import_module(f"echobank.cli.{command}")
@@ -67,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _fail(f"a bug in echobank: {where}; set ECHOBANK_DEBUG=1 for the traceback", EXIT_BAD_INPUT)
+
+
+def _write_every_name() -> None:
+    """Let standard output take names of files that its encoding cannot hold, as standard error does by itself."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _without_command(word: str) -> int:

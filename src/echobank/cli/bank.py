@@ -13,7 +13,6 @@ actions:
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from echobank.cli.progress import bar
 from echobank.detection.bank import Bank, load_bank
 from echobank.machines import archive
 from echobank.machines.tags import find_recordings
+from echobank.names import to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def info(args: argparse.Namespace) -> int:
 
     bank = _load(args.bank)
     if args.json:
-        print(json.dumps(_as_plain(bank, rows=args.rows, log=args.log), ensure_ascii=False))
+        print(to_json(_as_plain(bank, rows=args.rows, log=args.log)))
         return 0
     machine, made = own_machine(bank), provenance_of(bank)
     print(f"{machine.name}, revision {machine.revision}, {archive.bank_file(args.bank)}")
@@ -77,7 +77,7 @@ def info(args: argparse.Namespace) -> int:
         print(line)
     if args.log:
         for entry in machine.log:
-            print(json.dumps(entry.to_header(), ensure_ascii=False))
+            print(to_json(entry.to_header()))
     if args.rows:
         for row in bank.rows:
             print(f"{row.file}\t{row.start:g}\t{row.domain}\t{row.attributes.get('added', '')}\t{row.sha256[:12]}")

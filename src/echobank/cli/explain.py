@@ -1,12 +1,12 @@
 """Say why a recording got its score: which seconds, which band in Hz, how many dB, and what is nearest."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echobank.cli.own import add_bank, add_far, open_bank, seconds_from_zero
+from echobank.names import to_json
 
 if TYPE_CHECKING:
     from echobank.machines.explain import Explanation
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     machine = open_bank(args)
     explanation = explain(machine, args.file, args.at)
     if args.json:
-        print(json.dumps(as_plain(explanation), ensure_ascii=False))
+        print(to_json(as_plain(explanation)))
     else:
         print("\n".join(explanation.sentences))
     if args.report:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from echobank.errors import InputError
 from echobank.machines.tags import Tagging, parse_tags, read_tags
+from echobank.names import printable
 
 if TYPE_CHECKING:
     from echobank.machines.machine import Machine
@@ -101,4 +102,6 @@ def machine_name(text: str) -> str:
     """Return the name of a machine: it becomes the name of a folder."""
     if not text.strip() or text in (".", "..") or any(sign in text for sign in '/\\:*?"<>|\0') or text[0] == "-":
         raise argparse.ArgumentTypeError(f"not a name that a folder can have: {text!r}")
+    if text != printable(text):
+        raise argparse.ArgumentTypeError(f"not a name in UTF-8: {printable(text)}")
     return text

@@ -57,10 +57,14 @@ def run(args: argparse.Namespace) -> int:
     watch = Watch(machine, Path(args.bank), feed, state, _sinks(args, machine.name), settings, rate=args.far)
     print(watch.summary, file=sys.stderr)
     said: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     try:
         while not stop.is_set():
             done = watch.step(stop.is_set)
             said = _complain(watch.troubles, said)
+            if feed.left_out != left_out:
+                left_out = feed.left_out
+                print(*(f"echobank: {line}" for line in left_out), sep="\n", file=sys.stderr)
             if not done:
                 if args.once and watch.idle:
                     break

@@ -25,6 +25,7 @@ AUDIO_SUFFIXES = (
 RESAMPLER_QUALITY = "HQ"
 RESAMPLER = f"soxr {RESAMPLER_QUALITY}"  # its version stands among those of a run
 
+_REFUSED = "cannot be read ("
 _IN_MEMORY_BYTES = 64 << 20
 _FLOOR_DBFS = -200.0
 _SILENT_SPAN = 2.0**-23  # one step of a 24-bit converter
@@ -111,7 +112,15 @@ def opened(path: Path, channel: int) -> Iterator[tuple[Stream, str]]:
             with path.open("rb") as handle:
                 yield _stream(handle, path, channel), sha256
     except OSError as error:
-        raise AudioError(f"cannot be read ({error.strerror or error})", where=path) from error
+        raise AudioError(f"{_REFUSED}{error.strerror or error})", where=path) from error
+
+
+def refused_by_system(reason: str) -> bool:
+    """Return whether the system refused to read a recording, by its error: a permission, a share that is gone.
+
+    That may be otherwise a moment later; an error of the content is final.
+    """
+    return _REFUSED in reason
 
 
 def _stream(handle: BinaryIO, path: Path, channel: int) -> Stream:

@@ -38,7 +38,12 @@ class LeftOut:
     @property
     def lines(self) -> tuple[str, ...]:
         """What was left out and what to do about it: one sentence per kind, and one per place that was refused."""
-        return (*(_sentence(kind, count) for kind, count in sorted(self.kinds.items())), *self.troubles)
+        return (*self.kind_lines, *self.troubles)
+
+    @property
+    def kind_lines(self) -> tuple[str, ...]:
+        """What was left out and what to do about it, one sentence per kind."""
+        return tuple(_sentence(kind, count) for kind, count in sorted(self.kinds.items()))
 
     @property
     def troubles(self) -> tuple[str, ...]:

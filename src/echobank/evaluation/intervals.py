@@ -95,7 +95,7 @@ def resample(item: LabelledScores, *, seed: int, draws: int) -> Float64:
     the make-up of the test set.
     """
     text = f"{seed} {item.machine} {item.section}"
-    rng = np.random.default_rng(list(hashlib.sha256(text.encode()).digest()))
+    rng = np.random.default_rng(list(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()))
     weights = np.zeros((len(item.scores), draws)).T  # the draws of a clip side by side, as the areas are summed
     for domain in np.unique(item.domains):
         for anomaly in (False, True):

@@ -1,7 +1,6 @@
 """Tables of verdicts: CSV, JSON lines or Parquet, written row by row so that any number fits."""
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TextIO
 
 from echobank.errors import InputError
 from echobank.machines.verdict import COLUMNS, Verdict, plain
+from echobank.names import printable, to_json
 from echobank.storage import atomic_path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -59,7 +59,7 @@ def _write_csv(path: Path, verdicts: Iterable[Verdict]) -> None:
 def _write_lines(path: Path, verdicts: Iterable[Verdict]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         for verdict in verdicts:
-            stream.write(json.dumps(plain(verdict), ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(to_json(plain(verdict)) + "\n")
 
 
 def _write_parquet(path: Path, verdicts: Iterable[Verdict]) -> None:
@@ -68,7 +68,11 @@ def _write_parquet(path: Path, verdicts: Iterable[Verdict]) -> None:
     schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
     with parquet.ParquetWriter(path, schema) as writer:
         for rows in _chunks(verdicts, _PARQUET_ROWS):
-            writer.write_table(arrow.Table.from_pylist([plain(row) for row in rows], schema=schema))
+            writer.write_table(arrow.Table.from_pylist([_printed(row) for row in rows], schema=schema))
+
+
+def _printed(verdict: Verdict) -> dict[str, Any]:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in plain(verdict).items()}
 
 
 def _chunks(items: Iterable[Verdict], size: int) -> Iterator[list[Verdict]]:

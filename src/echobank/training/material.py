@@ -56,5 +56,5 @@ def gather(dataset: Dataset, load: Load, progress: Progress = silent) -> Materia
         raise InputError("there is no normal training clip that can be used", where=dataset.root)
     machines = sorted({r.machine for r in good})
     noises = {m: tuple(r for r in good if r.machine == m and r.split != "train") for m in machines}
-    digest = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
     return Material(normals, noises, digest, tuple(skipped))

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from echobank.errors import OutputError
 from echobank.machines.machine import Machine
+from echobank.machines.verdict import Verdict
+from echobank.names import printable
 from echobank.watch.events import Heartbeat
 from echobank.watch.feeds.feed import Arrival, Feed
 from echobank.watch.judge import Judge
@@ -148,7 +150,7 @@ class Watch:
     def _record(self, arrival: Arrival) -> None:
         verdicts = self._judge.machine.judge(arrival.heard)
         windows = [
-            Judged(dataclasses.replace(verdict, file=arrival.name), place, when)
+            Judged(_told(verdict, arrival.name), place, when)
             for verdict, place, when in zip(verdicts, arrival.places, arrival.times, strict=True)
         ]
         rule, messages = advance(self._judge.rule, self._state.rule, windows, self._name, _now())
@@ -179,8 +181,14 @@ class Watch:
             time=_now(),
             files=len(self._state.seen),
             event=self._state.rule.event,
-            troubles=self.troubles,
+            troubles=tuple(map(printable, self.troubles)),
         )
+
+
+def _told(verdict: Verdict, name: str) -> Verdict:
+    """Return a verdict as messages tell it: named after the arrival, in text that every receiver can hold."""
+    nearest, error = printable(verdict.nearest), printable(verdict.error)
+    return dataclasses.replace(verdict, file=printable(name), nearest=nearest, error=error)
 
 
 def _now() -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from echobank.errors import ConfigError
 from echobank.machines.machine import Machine
 from echobank.machines.verdict import Verdict
+from echobank.names import printable
 from echobank.watch.events import Closed, Failed, Message, Opened, OpenEvent, Scored
 
 _NAMESPACE = uuid.UUID("6f6f2f3e-0b0c-5a55-9a4e-6563686f626b")  # fixed, so that ids are the same after a restart
@@ -119,7 +120,7 @@ def advance(
 
 def message_id(machine: str, place: str, kind: str) -> str:
     """Return the id of a message: the same whenever the same thing happens."""
-    return str(uuid.uuid5(_NAMESPACE, f"{machine}|{place}|{kind}"))
+    return str(uuid.uuid5(_NAMESPACE, printable(f"{machine}|{place}|{kind}")))
 
 
 def _take(rule: Rule, state: RuleState, window: Judged, machine: str, now: str, messages: list[Message]) -> RuleState:

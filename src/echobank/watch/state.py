@@ -127,5 +127,6 @@ def _hold(folder: Path) -> FileLock:
     except Timeout as error:
         raise InputError("another watch is running with this state", where=folder) from error
     except OSError as error:
-        raise InputError(f"the state cannot be kept ({error.strerror})", where=folder) from error
+        hint = "give a folder that is writable: --state DIR"
+        raise InputError(f"the state cannot be kept ({error.strerror})", where=folder, hint=hint) from error
     return lock

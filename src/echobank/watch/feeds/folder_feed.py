@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from echobank.data.folder import recordings_in
+from echobank.data.audio import refused_by_system
+from echobank.data.folder import LeftOut, recordings_in
 from echobank.errors import InputError
 from echobank.machines.listener import Listener
 from echobank.storage import stamp_from, stamp_of
 from echobank.watch.feeds.feed import Arrival
 
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds until a file that the system refused is tried again
 _REST = 9.0  # a look is followed by a rest of this many times its length: in huge folders it takes a tenth of the time
 
 
@@ -46,6 +48,7 @@ class Landing:
     def __init__(self, folder: Path, settle: float, clock: Callable[[], float]) -> None:
         self.folder = folder
         self.present, self.took = True, 0.0
+        self.left_out = LeftOut()
         self._settle, self._clock = settle, clock
         self._changing: dict[str, tuple[str, float]] = {}
 
@@ -57,7 +60,7 @@ class Landing:
         now = self._clock()
         changing: dict[str, tuple[str, float]] = {}
         finished: list[tuple[int, str, str]] = []
-        self.present = self.folder.is_dir()
+        self.present = _is_folder(self.folder)
         for name, stamp, changed in self._scan() if self.present else ():
             if seen.get(name) == stamp:
                 continue
@@ -85,9 +88,19 @@ class Landing:
         return {name: stamp for name, stamp, _ in self._scan()}
 
     def _scan(self) -> Iterator[tuple[str, str, int]]:
-        """Yield (name, stamp, time of change in ns) of every recording."""
-        for name, facts in recordings_in(self.folder):
+        """Yield (name, stamp, time of change in ns) of every recording, and note what is passed over."""
+        self.left_out = LeftOut()
+        for name, facts in recordings_in(self.folder, left_out=self.left_out):
             yield name, stamp_from(facts), facts.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A recording that the system refused to read: why, when it is tried again, and how long the wait was."""
+
+    reason: str
+    next_try: float
+    wait: float
 
 
 class FolderFeed:
@@ -103,9 +116,11 @@ class FolderFeed:
     """
 
     def __init__(self, folder: Path, settle: float, clock: Callable[[], float] = time.monotonic) -> None:
-        if not folder.is_dir():
+        if not _is_folder(folder):
             raise InputError("no such folder", where=folder)
         self.landing = Landing(folder, settle, clock)
+        self._clock = clock
+        self._refused: dict[str, _Refused] = {}
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -119,8 +134,15 @@ class FolderFeed:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """A folder that is gone."""
-        return () if self.landing.present else (f"{self.landing.folder}: the folder is gone",)
+        """A folder that is gone, folders that cannot be listed, recordings that the system refuses to read."""
+        if not self.landing.present:
+            return (f"{self.landing.folder}: the folder is gone",)
+        return (*self.landing.left_out.troubles, *(refused.reason for refused in self._refused.values()))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What lay in the folder at the last look and is no recording that can be read, one sentence per kind."""
+        return self.landing.left_out.kind_lines
 
     @property
     def idle(self) -> bool:
@@ -133,30 +155,55 @@ class FolderFeed:
         return _REST * self.landing.took
 
     def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:
-        """Yield the finished recordings that are not in `seen`, oldest first."""
-        for landed in self.landing.look(seen):
+        """Yield the finished recordings that are not in `seen`, oldest first.
+
+        One that the system refuses to read is told once and tried again until it can be read, has changed or is gone.
+        """
+        finished = self.landing.look(seen)
+        here = {landed.name for landed in finished}
+        self._refused = {name: refused for name, refused in self._refused.items() if name in here}
+        for landed in finished:
+            if (refused := self._refused.get(landed.name)) and self._clock() < refused.next_try:
+                continue
             path = self.landing.folder / landed.name
             heard = next(listener.hear([path]))
             if stamp_of(path)[0] != landed.stamp:  # it grew or went while it was read: wait until it settles again
                 self.landing.again(landed.name)
                 continue
+            stamp = landed.stamp
+            self._refused.pop(landed.name, None)
+            if refused_by_system(heard.error):
+                wait = min(2 * refused.wait, _LONGEST_WAIT) if refused else _FIRST_WAIT
+                self._refused[landed.name] = _Refused(heard.error, self._clock() + wait, wait)
+                stamp = f"refused {landed.stamp}"  # not that of the file: it is not done
+                if seen.get(landed.name) == stamp:
+                    continue
             starts = [None] if heard.error else [round(float(start), 3) for start in heard.starts]
-            places = tuple(f"{landed.name}|{landed.stamp}|{start}" for start in starts)
-            yield Arrival(landed.name, landed.stamp, heard, places, (landed.time,) * len(places))
+            places = tuple(f"{landed.name}|{stamp}|{start}" for start in starts)
+            yield Arrival(landed.name, stamp, heard, places, (landed.time,) * len(places))
 
     def present(self) -> dict[str, str]:
         """Return the stamp of every recording that is there now, by name."""
         return self.landing.stamps()
 
     def remembered(self, seen: Mapping[str, str]) -> dict[str, str] | None:
-        """Return the recordings that are still there; None while the folder is gone."""
+        """Return the recordings that are still there; None while the folder, or a part of it, cannot be listed."""
         if not self.landing.present:
             return None
         here = self.landing.stamps()
+        if self.landing.left_out.refused:
+            return None
         return {name: stamp for name, stamp in seen.items() if name in here}
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder above it may not be searched
+        return False
 
 
 def _iso(nanoseconds: int) -> str:

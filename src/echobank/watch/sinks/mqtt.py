@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from echobank.errors import ConfigError
+from echobank.names import to_json
 from echobank.watch.events import Message
-from echobank.watch.sinks.sink import EVENTS, SinkError, digest
+from echobank.watch.sinks.sink import EVENTS, SinkError, digest, hidden, split_address
 
 _CONNECT_SECONDS = 5.0
 
@@ -20,11 +21,14 @@ class MqttSink:
     remote = True
 
     def __init__(self, url: str, machine: str, kinds: frozenset[str] = EVENTS, *, timeout: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ConfigError("not an MQTT address", value=url, hint="write --mqtt mqtt://host:1883/topic")
+        parts = split_address(url, ("mqtt", "mqtts"), "an MQTT address", "write --mqtt mqtt://host:1883/topic")
+        if parts.query or parts.fragment:
+            raise ConfigError("an MQTT address ends with its topic, which has no ? and no #", value=hidden(parts))
+        if parts.password is not None and not parts.username:
+            hint = "write mqtt://user:password@host"
+            raise ConfigError("an MQTT address with a password and no user", value=hidden(parts), hint=hint)
         self._parts, self.kinds, self._timeout = parts, kinds, timeout
-        self._prefix = f"{parts.path.strip('/') or 'echobank'}/{machine}"
+        self._prefix = f"{_topic(parts.path.strip('/') or 'echobank', 'the topic')}/{_topic(machine, 'the machine')}"
         self._gone = json.dumps({"kind": "gone", "machine": machine})
         self.name = f"mqtt-{parts.hostname}-{digest(f'{parts.port}/{self._prefix}')}"
         self._client: Any = None
@@ -34,7 +38,7 @@ class MqttSink:
         client = self._connected()
         for message in messages:
             heartbeat = message.kind == "heartbeat"
-            text = json.dumps(message.to_values(), ensure_ascii=False)
+            text = to_json(message.to_values())
             try:
                 info = client.publish(f"{self._prefix}/{message.kind}", text, qos=1, retain=heartbeat)
                 info.wait_for_publish(self._timeout)
@@ -78,19 +82,42 @@ class MqttSink:
             client.tls_set()
         client.will_set(f"{self._prefix}/heartbeat", self._gone, qos=1, retain=True)
         client.connect_timeout = _CONNECT_SECONDS
+        answers: list[Any] = []
+        client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
         default_port = 8883 if self._parts.scheme == "mqtts" else 1883
         try:
             client.connect(str(self._parts.hostname), self._parts.port or default_port)
             client.loop_start()
-            _await(client.is_connected, self._timeout)
+            _await(lambda: answers, self._timeout)
         except (OSError, ValueError) as error:
             client.loop_stop()
             raise SinkError(f"the MQTT broker is not there ({error})", where=self._parts.hostname) from error
+        if answers[0].is_failure:
+            client.disconnect()
+            client.loop_stop()
+            raise SinkError(f"the MQTT broker refused the connection ({answers[0]})", where=self._parts.hostname)
         self._client = client
         return client
 
 
-def _await(condition: Callable[[], bool], seconds: float) -> None:
+def _topic(text: str, whose: str) -> str:
+    """Return a part of a topic (MQTT 3.1.1, 4.7) after checking it.
+
+    Raises:
+        ConfigError: It has a wildcard, a control character, or begins as the broker's own topics do.
+    """
+    if text.startswith("$") or any(sign in "+#" or ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in text):
+        raise ConfigError(
+            f"the name of {whose} cannot stand in an MQTT topic",
+            value=text,
+            hint="a topic has no + and no #, and does not begin with $; fit the machine under another name"
+            if whose == "the machine"
+            else "a topic has no + and no #, and does not begin with $",
+        )
+    return text
+
+
+def _await(condition: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

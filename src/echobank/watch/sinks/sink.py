@@ -6,8 +6,9 @@ Troubles name the host alone: a path or query of a webhook is often a secret, an
 import hashlib
 from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
 
-from echobank.errors import EchobankError
+from echobank.errors import ConfigError, EchobankError
 from echobank.watch.events import Message
 
 EVENTS = frozenset({"open", "close", "error", "heartbeat"})
@@ -50,6 +51,43 @@ class Sink(Protocol):
     def close(self) -> None:
         """Let go of files and connections."""
         ...
+
+
+def split_address(url: str, schemes: Sequence[str], what: str, hint: str) -> SplitResult:
+    """Return the parts of an address after checking what can be checked without the network.
+
+    Args:
+        url: The address.
+        schemes: Those that it may have.
+        what: What it should be, for messages.
+        hint: How such an address is written.
+
+    Raises:
+        ConfigError: Another scheme, no host, an impossible port, or a character that an address cannot have.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:  # a port that is no number or above 65535, half an IPv6 address
+        raise ConfigError(f"not {what} ({error})", value=_without_login(url), hint=hint) from error
+    if parts.scheme not in schemes or not host:
+        raise ConfigError(f"not {what}", value=_without_login(url), hint=hint)
+    if port == 0 or any(sign.isspace() or not sign.isprintable() for sign in url):
+        why = "port 0" if port == 0 else "a space or an unprintable character in it"
+        raise ConfigError(f"not {what} ({why})", value=_without_login(url), hint=hint)
+    if any(not 0 < len(label) < 64 for label in host.removesuffix(".").split(".")) and ":" not in host:
+        raise ConfigError(f"not {what} (no such name of a host)", value=host, hint=hint)
+    return parts
+
+
+def hidden(parts: SplitResult) -> str:
+    """Return an address without user and password, for messages."""
+    return _without_login(parts.geturl())
+
+
+def _without_login(url: str) -> str:
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}" if slashes else url
 
 
 def digest(text: str) -> str:

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from echobank.errors import ConfigError
 from echobank.watch.events import Message
-from echobank.watch.sinks.sink import EVENTS, SinkError, digest
+from echobank.watch.sinks.sink import EVENTS, SinkError, digest, split_address
 
 if TYPE_CHECKING:
     import requests
@@ -21,9 +19,7 @@ class WebhookSink:
     remote = True
 
     def __init__(self, url: str, kinds: frozenset[str] = EVENTS, *, timeout: float = _ANSWER_SECONDS) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("not a web address", value=url, hint="write --webhook https://host/path")
+        parts = split_address(url, ("http", "https"), "a web address", "write --webhook https://host/path")
         self.url, self.kinds, self._timeout = url, kinds, timeout
         self._where = f"{parts.scheme}://{parts.hostname}"
         self.name = f"webhook-{parts.hostname}-{digest(url)}"
