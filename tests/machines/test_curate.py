@@ -11,7 +11,7 @@ from echobank.detection.bank import load_bank, save_bank
 from echobank.detection.leave_one_out import Dropped
 from echobank.errors import BankError
 from echobank.machines import archive, curate
-from echobank.machines.listener import Listener
+from echobank.machines.listener import WindowSource
 from echobank.machines.machine import calibrated, calibration_of, open_machine
 from tests.machines.sounds import hum, write
 
@@ -24,8 +24,8 @@ def test_a_false_alarm_that_is_added_is_normal_and_nothing_else_is_embedded(fitt
     strange = fitted / "new" / "bad.wav"
     assert main(["score", str(bank), str(strange)]) == 1
     heard = []
-    real = Listener._hear
-    monkeypatch.setattr(Listener, "_hear", lambda self, path: heard.append(path) or real(self, path))
+    real = WindowSource.pieces
+    monkeypatch.setattr(WindowSource, "pieces", lambda self: heard.append(self.path) or real(self))
     assert bank_command("add", bank, strange) == 0
     assert heard == [strange]
     assert main(["score", str(bank), str(strange)]) == 0

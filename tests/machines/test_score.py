@@ -9,11 +9,12 @@ import pyarrow.parquet
 import pytest
 
 from echobank.cli import main
+from echobank.data.windows import read_windows
 from echobank.detection.calibration import calibrate
 from echobank.journal import Journal
 from echobank.machines import score as scoring
-from echobank.machines.listener import Listener
-from echobank.machines.machine import open_machine
+from echobank.machines.listener import WindowSource
+from echobank.machines.machine import Machine, open_machine
 from echobank.machines.score import journal_file, score_to_table
 from echobank.machines.verdict import COLUMNS
 from tests.machines.sounds import hum, write
@@ -66,24 +67,24 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_table(fitted, tmp_path, m
     machine, bank = open_machine(fitted / "banks" / "pump"), fitted / "banks" / "pump"
     paths = sorted((fitted / "healthy").glob("*.wav"))
     score_to_table(machine, bank, paths, tmp_path / "whole.csv")
-    heard = []
-    real = scoring.score_stream
+    heard, judge = [], Machine.judge_all
 
-    def counted(machine, some):
-        heard.extend(some)
-        if len(heard) == 10:
+    def counted(self, recordings):
+        heard.extend(recording.path for recording in recordings)
+        if len(heard) == 6:
             raise KeyboardInterrupt
-        return real(machine, some)
+        return judge(self, recordings)
 
-    monkeypatch.setattr(scoring, "score_stream", counted)
+    object.__setattr__(machine.listener, "batch_size", 3)
+    monkeypatch.setattr(Machine, "judge_all", counted)
     with pytest.raises(KeyboardInterrupt):
         score_to_table(machine, bank, paths, tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()
     with journal_file(tmp_path / "t.csv").open("ab") as stream:
         stream.write(b'{"file": "torn')
     result = score_to_table(machine, bank, paths, tmp_path / "t.csv")
-    assert result.resumed == 9
-    assert heard == [*paths[:10], *paths[9:]]
+    assert result.resumed == 5
+    assert heard == [*paths[:6], *paths[5:]]
     assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
@@ -112,13 +113,12 @@ def test_a_journal_of_another_bank_is_refused(fitted, bank, tmp_path, capsys):
 def test_a_file_that_grows_while_it_is_read_is_an_error_row(fitted, tmp_path, monkeypatch):
     machine = open_machine(fitted / "banks" / "pump")
     path = write(tmp_path / "a.wav", hum(2.0))
-    embed = type(machine.listener).embed
 
-    def growing(self, samples):
+    def growing(*args, **settings):
         shutil.copy(fitted / "new" / "bad.wav", path)
-        return embed(self, samples)
+        return read_windows(*args, **settings)
 
-    monkeypatch.setattr(type(machine.listener), "embed", growing)
+    monkeypatch.setattr("echobank.machines.listener.read_windows", growing)
     (verdicts,) = scoring.score_stream(machine, [path])
     assert "changed while it was read" in verdicts[0].error
 
@@ -134,8 +134,8 @@ def test_scores_do_not_depend_on_order_or_batches(fitted):
 
 def test_a_report_beside_a_table_hears_every_recording_once(fitted, tmp_path, monkeypatch):
     heard = []
-    real = Listener._hear
-    monkeypatch.setattr(Listener, "_hear", lambda self, path: heard.append(path.name) or real(self, path))
+    real = WindowSource.pieces
+    monkeypatch.setattr(WindowSource, "pieces", lambda self: heard.append(self.path.name) or real(self))
     good = [write(tmp_path / "g" / f"{i}.wav", hum(2.0, seed=200 + i)) for i in range(4)]
     words = [fitted / "banks" / "pump", tmp_path / "g", "--report", tmp_path / "r.html"]
     for more in (["--out", tmp_path / "t.csv"], []):

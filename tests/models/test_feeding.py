@@ -71,9 +71,9 @@ def test_clips_of_one_length_share_batches_though_others_come_between():
 
 
 def test_no_more_clips_wait_than_the_bound(monkeypatch):
-    monkeypatch.setattr("echobank.models.feeding._LOOKAHEAD", 1)
+    monkeypatch.setattr("echobank.models.scheduler.LOOKAHEAD", 1)
     encoder = Telling()
-    embed(sources(), encoder, Pooling(), batch_size=3)
+    embed(sources(), encoder, Pooling(), batch_size=3, workers=1)
     assert encoder.batches[0] == [320, 320]  # three wait, none of its length is full: the oldest goes
 
 

@@ -74,10 +74,10 @@ def test_a_file_that_grows_while_it_is_read_waits_again(place, monkeypatch):
     listener = type(watch._judge.machine.listener)
     embed = listener.embed
 
-    def growing(self, samples):
+    def growing(self, samples, **settings):
         write(path, hum(3.0))
         monkeypatch.undo()
-        return embed(self, samples)
+        return embed(self, samples, **settings)
 
     monkeypatch.setattr(listener, "embed", growing)
     assert settle(watch, clock) == 0

@@ -35,9 +35,10 @@ def test_a_long_backlog_does_not_silence_the_heartbeat_nor_the_stop(place, monke
     watch = start(settings=WatchSettings(heartbeat=10.0))
     real = type(watch._judge.machine.listener).hear
 
-    def slow(self, paths):
-        clock.now += 4
-        return real(self, paths)
+    def slow(self, paths, **settings):
+        for heard in real(self, paths, **settings):
+            clock.now += 4
+            yield heard
 
     monkeypatch.setattr(type(watch._judge.machine.listener), "hear", slow)
     watch.step()

@@ -1,14 +1,15 @@
 """Cutting: a recording of any length to windows at the encoder's rate, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, opened, quality
+from echobank.data.audio import RESAMPLER_QUALITY, Clip, opened, quality
 from echobank.errors import AudioError
 
 Float32 = NDArray[np.float32]
@@ -48,15 +49,23 @@ def read_windows(
     if size < 1 or round(hop * sample_rate) < 1:
         raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
     with opened(path, channel) as (stream, sha256):
-        for begin, samples in _cut(_resampled(stream, sample_rate), size, hop * sample_rate):
+        for begin, samples in cut(resampled(stream.blocks, stream.rate, sample_rate), size, hop * sample_rate):
             peak, rms, flags = quality(samples, sample_rate)
             length = len(samples) / sample_rate
             rates = (sample_rate, stream.rate, stream.channels, channel)
             yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
 
 
-def _cut(blocks: Iterator[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
-    """Yield (first sample, float32[size]) every `hop` samples; see `read_windows` for the end."""
+def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
+    """Yield (first sample, float32[size]) every `hop` samples, each as soon as the blocks hold it.
+
+    See `read_windows` for the end.
+
+    Args:
+        blocks: Samples float32[T] of any lengths, one after another.
+        size: Samples per window.
+        hop: Samples between the beginnings of windows; need not be whole.
+    """
     held = np.zeros(0, np.float32)
     base = count = end = 0
     for block in blocks:
@@ -73,11 +82,24 @@ def _cut(blocks: Iterator[Float32], size: int, hop: float) -> Iterator[tuple[int
         yield total - len(last), last
 
 
-def _resampled(stream: Stream, sample_rate: int) -> Iterator[Float32]:
-    if stream.rate == sample_rate:
-        yield from stream.blocks
+def resampled(blocks: Iterable[Float32], rate: int, wanted: int) -> Iterator[Float32]:
+    """Yield blocks at another rate. One block alone gives the same samples as several, in half the time.
+
+    Args:
+        blocks: Samples float32[T] of any lengths, one after another.
+        rate: Their rate, Hz.
+        wanted: Rate wanted, Hz.
+    """
+    if rate == wanted:
+        yield from blocks
         return
-    resampler = soxr.ResampleStream(stream.rate, sample_rate, 1, dtype="float32", quality=RESAMPLER_QUALITY)
-    for block in stream.blocks:
+    ahead = iter(blocks)
+    first = next(ahead, np.zeros(0, np.float32))
+    second = next(ahead, None)
+    if second is None:
+        yield soxr.resample(first, rate, wanted, quality=RESAMPLER_QUALITY)
+        return
+    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality=RESAMPLER_QUALITY)
+    for block in chain((first, second), ahead):
         yield resampler.resample_chunk(block)
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

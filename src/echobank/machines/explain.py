@@ -86,7 +86,7 @@ def explain(machine: Machine, path: Path | str, start: float | None = None) -> E
         BankError: The bank keeps no spectra.
         InputError: No window begins there.
     """
-    (heard,) = machine.listener.hear([Path(path)])
+    (heard,) = machine.listener.hear([Path(path)], profiles=False)
     if heard.error:
         raise AudioError(heard.error.removeprefix(f"{path}: "), where=path)
     verdicts = machine.judge(heard)

@@ -4,9 +4,12 @@ With each embedding comes a profile of the window: mean and deviation over time 
 score is explained with, whatever the encoder.
 """
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from echobank.data.channels import Channel
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
 from echobank.models.encoder import Encoder, Float32
-from echobank.models.feeding import clips_a_batch, embed_features
+from echobank.models.feeding import Outputs, Piece, embed_features, feed
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
 from echobank.models.pooling import Pooling
 from echobank.models.provenance import Provenance, WindowGrid
@@ -89,13 +92,23 @@ class Listener:
             self.encoder.facts, self.pooling, layer=self.layer, window=grid, channel=Channel(self.channel)
         )
 
-    def hear(self, paths: Iterable[Path]) -> Iterator[Heard]:
-        """Yield what is heard in each recording, in order; one that cannot be used says why."""
-        for path in paths:
-            try:
-                yield self._hear(path)
-            except AudioError as error:
-                yield _unheard(path, str(error))
+    def hear(self, paths: Iterable[Path], *, profiles: bool = True) -> Generator[Heard, None, None]:
+        """Yield what is heard in each recording, in order; one that cannot be used says why.
+
+        Args:
+            paths: Recordings; they are asked for some batches ahead.
+            profiles: False leaves them out, which takes much less time; then M is 0.
+        """
+        sources = (self.source(path) for path in paths)
+        outputs = partial(self._outputs, profiles=profiles)
+        with closing(feed(sources, outputs, (None, None), self.encoder, batch_size=self.batch_size)) as stream:
+            for fed in stream:
+                path = Path(fed.name)
+                yield _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)
+
+    def source(self, path: Path) -> "WindowSource":
+        """Return a recording as a source of windows for the feeder."""
+        return WindowSource(path, self.seconds, self.hop, self.encoder.facts.sample_rate, self.channel)
 
     def windows(self, path: Path) -> Iterator[Window]:
         """Yield the windows of a recording.
@@ -106,16 +119,26 @@ class Listener:
         rate = self.encoder.facts.sample_rate
         return read_windows(path, seconds=self.seconds, hop=self.hop, sample_rate=rate, channel=self.channel)
 
-    def embed(self, samples: Sequence[Float32]) -> tuple[Float32, Float32]:
+    def embed(self, samples: Sequence[Float32], *, profiles: bool = True) -> tuple[Float32, Float32]:
         """Return embeddings float32[B, H, D] and profiles float32[B, 2, M] of waveforms float32[T].
 
-        A waveform that is shorter than the encoder's shortest input raises AudioError.
+        The log-mel spectrogram is computed once where encoder and profile share it.
+
+        Args:
+            samples: The waveforms.
+            profiles: False leaves the profiles out; then M is 0.
+
+        Raises:
+            AudioError: A waveform that is shorter than the encoder's shortest input.
         """
-        mels = [self.logmel(waveform) for waveform in samples]
-        features = mels if self.encoder.facts.front_end == KALDI_128 else samples
+        shared = self.encoder.facts.front_end == KALDI_128
+        mels = [self.logmel(waveform) for waveform in samples] if profiles or shared else []
+        features = mels if shared else samples
         vectors = np.stack([clip[0] for clip in embed_features(features, self.encoder, [self.pooling], self.layer)])
-        profiles = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
-        return vectors.astype(np.float32), profiles.astype(np.float32)
+        if not profiles:
+            return vectors.astype(np.float32), np.zeros((len(vectors), 2, 0), np.float32)
+        described = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
+        return vectors.astype(np.float32), described.astype(np.float32)
 
     def logmel(self, samples: Float32) -> Float32:
         """Return the natural-log mel power float32[F, 128] of a waveform at the encoder's rate."""
@@ -124,34 +147,59 @@ class Listener:
             samples = soxr.resample(samples, rate, SAMPLE_RATE)
         return logmel(samples)
 
-    def _hear(self, path: Path) -> Heard:
-        before = _state(path)
-        facts: list[Window] = []
-        parts: list[tuple[Float32, Float32]] = []
-        waiting: list[Float32] = []
-        batch = clips_a_batch(self.batch_size, self.encoder)
-        for window in self.windows(path):
-            if not facts or window.seconds >= self.seconds / 2:  # a stub of an end would be unlike all whole windows
-                facts.append(replace(window, samples=window.samples[:0].copy()))
-                waiting.append(window.samples)
-            if len(waiting) == batch:
-                parts.append(self.embed(waiting))
-                waiting = []
-        if waiting:
-            parts.append(self.embed(waiting))
-        if _state(path) != before:
-            raise AudioError("changed while it was read; still being written?", where=path)
-        return _heard(path, facts, parts)
+    def _outputs(self, samples: Sequence[Float32], profiles: bool) -> list[Outputs]:
+        return [list(pair) for pair in zip(*self.embed(samples, profiles=profiles), strict=True)]
 
 
-def _heard(path: Path, windows: Sequence[Window], parts: Sequence[tuple[Float32, Float32]]) -> Heard:
+@dataclass(frozen=True)
+class WindowSource:
+    """A recording as a source of windows.
+
+    Attributes:
+        path: The recording.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        sample_rate: Rate that the encoder hears at, Hz.
+        channel: Channel that is read, from 0.
+    """
+
+    path: Path
+    seconds: float
+    hop: float
+    sample_rate: int
+    channel: int
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the windows; the facts of each are the `Window` without its samples.
+
+        Raises:
+            AudioError: The recording cannot be used, or changed while it was read.
+        """
+        before = _state(self.path)
+        rate, least = self.sample_rate, self.seconds / 2  # a stub of an end would be unlike all whole windows
+        windows = read_windows(self.path, seconds=self.seconds, hop=self.hop, sample_rate=rate, channel=self.channel)
+        for number, window in enumerate(windows):
+            if not number or window.seconds >= least:
+                key = f"{window.sha256} channel {self.channel} {window.start} {window.seconds} {rate}"
+                identity = hashlib.sha256(key.encode()).hexdigest()
+                yield Piece(identity, window.samples, replace(window, samples=window.samples[:0].copy()))
+        if _state(self.path) != before:
+            raise AudioError("changed while it was read; still being written?", where=self.path)
+
+
+def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) -> Heard:
     return Heard(
         path,
         windows[0].sha256,
         windows[0].source_rate,
         max(window.start + window.seconds for window in windows),
-        np.concatenate([vectors for vectors, _ in parts]),
-        np.concatenate([profiles for _, profiles in parts]),
+        np.stack([vector for vector, _ in outputs]),
+        np.stack([profile for _, profile in outputs]),
         np.array([window.start for window in windows]),
         np.array([window.seconds for window in windows]),
         np.array([window.rms_dbfs for window in windows]),

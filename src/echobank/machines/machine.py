@@ -1,7 +1,7 @@
 """A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,10 +69,26 @@ class Machine:
 
     def judge(self, heard: Heard) -> list[Verdict]:
         """Return the verdict on each window of a recording, or the one line of a recording with an error."""
+        return self.judge_all([heard])[0]
+
+    def judge_all(self, recordings: Sequence[Heard]) -> list[list[Verdict]]:
+        """Return `judge` of each of several recordings; they are compared with the bank together."""
+        usable = [heard.vectors for heard in recordings if not heard.error]
+        if not usable:
+            return [[Verdict(str(heard.path), error=heard.error)] for heard in recordings]
+        vectors = np.concatenate(usable)
+        scores, near = self.backend.score(vectors), nearest_rows(vectors, self.bank.vectors)
+        judged: list[list[Verdict]] = []
+        begin = 0
+        for heard in recordings:
+            part = slice(begin, begin + len(heard))
+            begin += len(heard)
+            judged.append(self._verdicts(heard, scores[part], near[part]))
+        return judged
+
+    def _verdicts(self, heard: Heard, scores: Float64, near: NDArray[np.int64]) -> list[Verdict]:
         if heard.error:
             return [Verdict(str(heard.path), error=heard.error)]
-        scores = self.backend.score(heard.vectors)
-        near = nearest_rows(heard.vectors, self.bank.vectors)
         known = (REMEMBERED,) if heard.sha256 in self._remembered else ()
         p_values, percentiles = self.calibration.p_values(scores), self.calibration.percentiles(scores)
         return [

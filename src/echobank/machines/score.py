@@ -4,7 +4,8 @@ Every finished recording is a line of a journal beside the table; the table is w
 end, in one step, and the journal is removed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from echobank.errors import InputError
 from echobank.journal import Journal, read_journal
 from echobank.machines.archive import bank_file
+from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine
 from echobank.machines.table import check_table, write_table
 from echobank.machines.verdict import Verdict, from_plain, plain
+from echobank.models.feeding import clips_a_batch
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file, stamp_of
 
@@ -42,10 +45,17 @@ class Tally:
     resumed: int
 
 
-def score_stream(machine: Machine, paths: Iterable[Path]) -> Iterator[list[Verdict]]:
-    """Yield the verdicts of each recording, in order."""
-    for heard in machine.listener.hear(paths):
-        yield machine.judge(heard)
+def score_stream(machine: Machine, paths: Iterable[Path]) -> Generator[list[Verdict], None, None]:
+    """Yield the verdicts of each recording, in order; some are compared with the bank together."""
+    together = clips_a_batch(machine.listener.batch_size, machine.listener.encoder)
+    waiting: list[Heard] = []
+    with closing(machine.listener.hear(paths, profiles=False)) as stream:
+        for heard in stream:
+            waiting.append(heard)
+            if len(waiting) == together or sum(map(len, waiting)) >= together:
+                yield from machine.judge_all(waiting)
+                waiting = []
+    yield from machine.judge_all(waiting)
 
 
 def score_to_table(
@@ -78,10 +88,18 @@ def score_to_table(
         waiting = [path for path in paths if done.get(str(path)) != stamp_of(path)[0]]
         if not file.stat().st_size:
             journal.append(header)
-        stamps = ((path, stamp_of(path)[0]) for path in waiting)
-        for path, stamp in progress(stamps, total=len(waiting), label="score"):
-            verdicts = next(score_stream(machine, [path]))
-            journal.append({"file": str(path), "stamp": stamp, "rows": [plain(verdict) for verdict in verdicts]})
+        stamps: dict[Path, str] = {}
+
+        def stamped() -> Iterator[Path]:  # a file that changes once it is read is scored again by the next run
+            for path in waiting:
+                stamps[path] = stamp_of(path)[0]
+                yield path
+
+        with closing(score_stream(machine, stamped())) as stream:
+            steps = zip(waiting, stream, strict=True)
+            for path, verdicts in progress(steps, total=len(waiting), label="score"):
+                rows = [plain(verdict) for verdict in verdicts]
+                journal.append({"file": str(path), "stamp": stamps.pop(path), "rows": rows})
         counting = Counting(len(paths) - len(waiting))
         write_table(out, counting.watch(_replay(file, {str(path) for path in paths}), see))
         file.unlink()

@@ -46,7 +46,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Verdict))
 
 def plain(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as a plain mapping, in the order of `COLUMNS`."""
-    return dataclasses.asdict(verdict)
+    return {name: getattr(verdict, name) for name in COLUMNS}
 
 
 def from_plain(values: Mapping[str, Any]) -> Verdict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,17 @@ class Encoder(Protocol):
         """Lower and upper edge of each frequency band, float64[Pf, 2], Hz."""
         ...
 
-    def logmel(self, waveform: Float32) -> Float32:
-        """Return the cacheable front-end features of one clip, float32[F, M]."""
+    def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
+        """Return float32[Pt, Pf, D] per clip, for any mix of lengths; `layer` counts from 1, None is the last."""
         ...
 
-    def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return float32[Pt, Pf, D] a clip, for any mix of lengths; `layer` counts from 1, None is the last."""
+
+@runtime_checkable
+class SpectrogramEncoder(Encoder, Protocol):
+    """An encoder whose first stage is a spectrogram that can be computed apart, kept and shared."""
+
+    def logmel(self, waveform: Float32) -> Float32:
+        """Return the cacheable front-end features of one clip, float32[F, M]."""
         ...
 
     def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:

@@ -1,28 +1,40 @@
-"""Feeding: many recordings to one array of embeddings, in parallel, resumable, in the order asked for.
+"""Feeding: sources of sound to embeddings, in parallel, in batches across sources, in the order asked for.
 
-Reader threads hash, decode and compute log-mel; the encoder takes batches of equal length. An `EmbeddingStore` keeps
-each embedding by content and by everything that made it, so a second run embeds nothing.
+Clips of the challenge and windows of own recordings go the same way. An `EmbeddingStore` keeps each embedding by
+content and by everything that made it, so a second run embeds nothing.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.cores import core_count
-from echobank.errors import AudioError
 from echobank.models.embedding_store import EmbeddingStore
-from echobank.models.encoder import Encoder, Float32
+from echobank.models.encoder import Encoder, Float32, SpectrogramEncoder
 from echobank.models.pooling import Pooling, pool
+from echobank.models.scheduler import Job, Outputs, Scheduler
+from echobank.models.sources import Feedable, Piece, Source
 from echobank.progress import Progress, silent
 
-_Heard = tuple[int, str, Float32]  # position among the sources, identity, features
-
-_LOOKAHEAD = 4  # batches kept ready for the encoder; bounds memory whatever the number of recordings
+__all__ = [
+    "Embedded",
+    "Embedder",
+    "Fed",
+    "Feedable",
+    "Outputs",
+    "Piece",
+    "Skipped",
+    "Source",
+    "clips_a_batch",
+    "embed",
+    "embed_each",
+    "embed_features",
+    "feed",
+]
 
 
 @runtime_checkable
@@ -45,23 +57,22 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One clip to embed.
+class Fed:
+    """What came of one source.
 
     Attributes:
-        name: How the clip is called in messages.
-        identity: Hash of its content and of every change made to it; the key of the store. Empty when it is
-            only known after reading; then `read` is called before the store is asked.
-        read: Returns (identity, features): the waveform float32[T], or log-mel float32[F, M] where the encoder has a
-            cacheable front end. Runs in a reader thread.
-
-    Raises:
-        AudioError: From `read`, for a recording that cannot be used.
+        position: Its place among the sources.
+        name: As `Source`.
+        facts: Facts of its pieces, in order; empty when it cannot be used.
+        outputs: What each piece came to: float32 arrays, in the order of the stores.
+        error: Why it cannot be used; empty when it can.
     """
 
+    position: int
     name: str
-    identity: str
-    read: Callable[[], tuple[str, Float32]]
+    facts: tuple[Any, ...]
+    outputs: tuple[Outputs, ...]
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,66 @@ def embed_features(
     """
     if isinstance(encoder, Embedder):
         return encoder.embed(features, poolings, layer)
-    tokens = (encoder.tokens_from_logmel if features[0].ndim == 2 else encoder.tokens)(features, layer)
+    if features[0].ndim == 2 and isinstance(encoder, SpectrogramEncoder):
+        tokens = encoder.tokens_from_logmel(features, layer)
+    else:
+        tokens = encoder.tokens(features, layer)
     return [[pool(grid, pooling) for pooling in poolings] for grid in tokens]
+
+
+def feed(
+    sources: Iterable[Feedable],
+    embed_batch: Callable[[Sequence[Float32]], list[Outputs]],
+    stores: Sequence[EmbeddingStore | None],
+    encoder: Encoder,
+    *,
+    batch_size: int = 0,
+    workers: int = 0,
+) -> Generator[Fed, None, None]:
+    """Yield what comes of each source, in order; sources are asked for some batches ahead.
+
+    A source that cannot be read or embedded, for whatever reason, says why; the others go on. Memory is bounded,
+    whatever the number and length of the sources, but for the outputs of the sources that are under way.
+
+    Args:
+        sources: Clips or recordings.
+        embed_batch: Features of pieces of one length to the outputs of each: one float32 array per store. Called in
+            worker threads, on a processor in several at once.
+        stores: Where the outputs are kept; a piece is embedded unless every store has it. None keeps nothing.
+        encoder: What `embed_batch` runs; says where and how.
+        batch_size: Pieces per batch; 0 takes what suits where the encoder runs.
+        workers: Threads; 0 takes one per core.
+
+    Raises:
+        OutputError: A store cannot be written.
+        ConfigError: From `embed_batch`: a setting that the encoder does not have.
+    """
+    kept = [store for store in stores if store is not None]
+
+    def recall(identity: str) -> Outputs | None:
+        found = [store.get(identity) for store in kept] if identity else []
+        known = [output for output in found if output is not None]
+        return known if known and len(known) == len(stores) else None
+
+    def keep(identity: str, outputs: Outputs) -> None:
+        for store, output in zip(stores, outputs, strict=True):
+            if store is not None:
+                store.put(identity, output)
+
+    job = Job(
+        embed_batch,
+        recall,
+        keep,
+        batch_size=clips_a_batch(batch_size, encoder),
+        at_once=1 if _on_gpu(encoder) else 0,
+        threads=workers,
+        alone=encoder.facts.engine == "torch",  # numpy gains nothing from more threads inside its small products
+    )
+    with closing(Scheduler(job).run(sources)) as courses:
+        for course in courses:
+            outputs = () if course.error else tuple(output for output in course.outputs if output is not None)
+            facts = () if course.error else tuple(course.facts)
+            yield Fed(course.position, course.source.name, facts, outputs, course.error)
 
 
 def embed(
@@ -117,8 +186,8 @@ def embed(
         encoder: What makes tokens.
         pooling: Tokens to an embedding.
         layer: Layer of the encoder, from 1; None is the last.
-        batch_size: Clips a batch; 0 takes what suits where the encoder runs.
-        workers: Reader threads; 0 takes one a core.
+        batch_size: Clips per batch; 0 takes what suits where the encoder runs.
+        workers: Worker threads; 0 takes one per core.
         store: Where embeddings are kept; None keeps nothing.
         progress: Shows how far it is.
         label: Name of the bar.
@@ -166,7 +235,7 @@ def embed_each(
         label: As `embed`.
 
     Returns:
-        What `embed` returns, one a pooling.
+        What `embed` returns, one per pooling.
 
     Raises:
         OutputError: A store cannot be written.
@@ -175,41 +244,18 @@ def embed_each(
     found = [len(known) for known in vectors]
     skipped: list[Skipped] = []
     waiting = [i for i in range(len(sources)) if any(i not in known for known in vectors)]
-    batch_size = clips_a_batch(batch_size, encoder)
-    reader = _read_ahead([sources[i] for i in waiting], workers, _LOOKAHEAD * batch_size)
-
-    def heard() -> Iterator[_Heard]:
-        steps = zip(waiting, reader, strict=True)
-        for position, outcome in progress(steps, total=len(waiting), label=label):
-            if isinstance(outcome, AudioError):
-                skipped.append(Skipped(sources[position].name, str(outcome)))
-                for known in vectors:
+    work = partial(embed_features, encoder=encoder, poolings=poolings, layer=layer)
+    asked = (sources[i] for i in waiting)
+    with closing(feed(asked, work, stores, encoder, batch_size=batch_size, workers=workers)) as stream:
+        for position, fed in progress(zip(waiting, stream, strict=True), total=len(waiting), label=label):
+            if fed.error:
+                skipped.append(Skipped(fed.name, fed.error))
+            for known, number in zip(vectors, range(len(poolings)), strict=True):
+                if fed.error:
                     known.pop(position, None)
-            else:
-                yield position, *outcome
-
-    for batch in _equal_lengths(heard(), batch_size, _LOOKAHEAD * batch_size):
-        pooled = embed_features([features for _, _, features in batch], encoder, poolings, layer)
-        for (position, identity, _), clip in zip(batch, pooled, strict=True):
-            for known, vector, store in zip(vectors, clip, stores, strict=True):
-                if position not in known:
-                    known[position] = vector
-                    if store:
-                        store.put(identity, vector)
+                elif position not in known:
+                    known[position] = fed.outputs[0][number]
     return [_embedded(known, skipped, count) for known, count in zip(vectors, found, strict=True)]
-
-
-def _equal_lengths(clips: Iterable[_Heard], size: int, most: int) -> Iterator[list[_Heard]]:
-    """Yield batches of up to `size` clips of one length; at most `most` clips wait for others of theirs."""
-    waiting: dict[int, list[_Heard]] = {}
-    for clip in clips:
-        length = len(clip[2])
-        waiting.setdefault(length, []).append(clip)
-        if len(waiting[length]) == size:
-            yield waiting.pop(length)
-        elif sum(map(len, waiting.values())) >= most:
-            yield waiting.pop(next(iter(waiting)))  # the length that has waited longest
-    yield from waiting.values()
 
 
 def _stored(sources: Sequence[Source], store: EmbeddingStore | None) -> dict[int, Float32]:
@@ -225,32 +271,9 @@ def _embedded(vectors: dict[int, Float32], skipped: Sequence[Skipped], found: in
 
 def clips_a_batch(batch_size: int, encoder: Encoder) -> int:
     """Return the number of clips that 0 or a number asks for: 0 is 64 on a GPU and 8 elsewhere."""
+    return batch_size or (64 if _on_gpu(encoder) else 8)
+
+
+def _on_gpu(encoder: Encoder) -> bool:
     device = getattr(encoder, "device", None)
-    return batch_size or (64 if device is not None and device.type == "cuda" else 8)
-
-
-def reader_count(workers: int) -> int:
-    """Return the number of reader threads that 0 ("one a core") or a number asks for."""
-    return workers or core_count()
-
-
-def _read_ahead(sources: Sequence[Source], workers: int, depth: int) -> Iterator[tuple[str, Float32] | AudioError]:
-    """Yield what each source reads, in order, at most `depth` ahead of the consumer."""
-    pending: deque[Future[tuple[str, Float32]]] = deque()
-    pool_of_readers = ThreadPoolExecutor(reader_count(workers), thread_name_prefix="echobank-reader")
-    try:
-        for source in sources:
-            pending.append(pool_of_readers.submit(source.read))
-            if len(pending) >= depth:
-                yield _outcome(pending.popleft())
-        while pending:
-            yield _outcome(pending.popleft())
-    finally:
-        pool_of_readers.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(future: "Future[tuple[str, Float32]]") -> tuple[str, Float32] | AudioError:
-    try:
-        return future.result()
-    except AudioError as error:
-        return error
+    return device is not None and bool(device.type == "cuda")

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from echobank.data.dcase import Recording
 from echobank.data.index import ClipFacts
 from echobank.errors import AudioError, InputError
-from echobank.models.feeding import Skipped, reader_count
+from echobank.models.feeding import Skipped
+from echobank.models.workers import start_workers
 from echobank.pipeline.run import Run
 
 
@@ -68,7 +69,7 @@ def _check_all(run: Run, recordings: tuple[Recording, ...]) -> Iterator[ClipFact
         except AudioError as error:
             return Skipped(recording.name, str(error))
 
-    workers = ThreadPoolExecutor(reader_count(run.config.data.workers), thread_name_prefix="echobank-reader")
+    workers = start_workers(run.config.data.workers)
     try:
         for future in as_completed([workers.submit(check, recording) for recording in recordings]):
             yield future.result()

@@ -63,14 +63,6 @@ class JoinedEncoder:
         """Edges of the bands of the first part, float64[Pf, 2], Hz."""
         return self._parts[0].band_edges_hz
 
-    def logmel(self, waveform: Float32) -> Float32:
-        """Return the front-end features of the first part.
-
-        Raises:
-            ConfigError: It has none.
-        """
-        return self._parts[0].logmel(self._heard(waveform, self._parts[0]))
-
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return the tokens of the first part, float32[Pt, Pf, D] a clip.
 
@@ -79,11 +71,6 @@ class JoinedEncoder:
             ConfigError: A layer was chosen.
         """
         return self._tokens(self._parts[0], waveforms, layer)
-
-    def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return what `tokens` gives, from what `logmel` gave."""
-        _refuse(layer)
-        return self._parts[0].tokens_from_logmel(logmels)
 
     def embed(
         self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None

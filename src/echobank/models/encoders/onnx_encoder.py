@@ -33,7 +33,8 @@ def load(card: Card | None, path: Path, device: str, precision: str, compile: bo
     digest = hashlib.sha256(content).hexdigest()
     if card is not None and card.sha256 != digest:
         raise WeightsError(f"not the file of {card.name}", where=file, hint=f"its SHA-256 is {card.sha256[:12]}...")
-    return OnnxEncoder(content, sidecar, digest, str(file))
+    kind = OnnxSpectrogramEncoder if sidecar.front_end else OnnxEncoder
+    return kind(content, sidecar, digest, str(file))
 
 
 def hears(path: Path) -> tuple[int, str]:
@@ -83,16 +84,6 @@ class OnnxEncoder:
         whole = ((0.0, self.facts.sample_rate / 2),)
         return np.array(self._sidecar.layers[-1].band_edges_hz or whole)
 
-    def logmel(self, waveform: Float32) -> Float32:
-        """Return log-mel float32[F, 128].
-
-        Raises:
-            ConfigError: The graph hears the waveform.
-            AudioError: A clip without samples, or with one that is not a number.
-        """
-        self._require_kind("logmel")
-        return logmel(audible(waveform, max(SHORTEST, self._shortest)))
-
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, Pf, D] a clip; Pt = Pf = 1 where the layer has neither times nor bands.
 
@@ -101,18 +92,11 @@ class OnnxEncoder:
             AudioError: A clip without samples, or with one that is not a number.
         """
         chosen = self._layer(layer)
-        if self._sidecar.front_end:
-            return [self._run(self.logmel(waveform), chosen) for waveform in waveforms]
-        return [self._run(audible(waveform, max(1, self._shortest)), chosen) for waveform in waveforms]
+        return [self._run(self._features(waveform), chosen) for waveform in waveforms]
 
-    def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return what `tokens` gives, from what `logmel` gave.
-
-        Raises:
-            ConfigError: The graph hears the waveform, or no such layer.
-        """
-        self._require_kind("logmel")
-        return [self._run(frames, self._layer(layer)) for frames in logmels]
+    def _features(self, waveform: Float32) -> Float32:
+        """Return what the graph takes."""
+        return audible(waveform, max(1, self._shortest))
 
     @property
     def _shortest(self) -> int:
@@ -123,10 +107,6 @@ class OnnxEncoder:
         if number is not None and not 1 <= number <= len(layers):
             raise ConfigError(f"{self._sidecar.name} has layers 1 to {len(layers)}", value=number)
         return layers[-1 if number is None else number - 1]
-
-    def _require_kind(self, kind: str) -> None:
-        if self._sidecar.input.kind != kind:
-            raise ConfigError(f"{self._sidecar.name} hears waveforms, it has no log-mel stage")
 
     def _run(self, features: Float32, layer: GraphLayer) -> Float32:
         """Return float32[Pt, Pf, D] of a waveform float32[T] or a log-mel float32[F, 128]."""
@@ -190,6 +170,30 @@ class OnnxEncoder:
 
     def _lie(self, claim: str, truth: str) -> WeightsError:
         return WeightsError(f"the sidecar says that {claim}, {truth}", where=self._where)
+
+
+class OnnxSpectrogramEncoder(OnnxEncoder):
+    """An encoder whose graph takes the log-mel spectrogram of `models.logmel`."""
+
+    def logmel(self, waveform: Float32) -> Float32:
+        """Return log-mel float32[F, 128].
+
+        Raises:
+            AudioError: A clip without samples, or with one that is not a number.
+        """
+        return logmel(audible(waveform, max(SHORTEST, self._shortest)))
+
+    def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:
+        """Return what `tokens` gives, from what `logmel` gave.
+
+        Raises:
+            ConfigError: No such layer.
+        """
+        chosen = self._layer(layer)
+        return [self._run(frames, chosen) for frames in logmels]
+
+    def _features(self, waveform: Float32) -> Float32:
+        return self.logmel(waveform)
 
 
 def _open(path: Path) -> tuple[Path, bytes, Sidecar]:

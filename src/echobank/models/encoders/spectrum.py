@@ -57,14 +57,6 @@ class Spectrum:
         edges = spectrum_edges_hz(self.facts.name)
         return np.array([[edges[0], edges[-1]]])
 
-    def logmel(self, waveform: Float32) -> Float32:
-        """Refuse: this encoder has no log-mel stage.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError(f"{NAME} hears waveforms, it has no log-mel stage")
-
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, 1, bands] for each waveform float32[T]; one below 1 s is repeated until it has as much.
 
@@ -75,14 +67,6 @@ class Spectrum:
         if layer not in (None, 1):
             raise ConfigError("no such layer", value=layer, hint=f"{self.facts.name} has layer 1 only")
         return [_decibels(audible(waveform, WINDOW), self.facts.name)[:, None, :] for waveform in waveforms]
-
-    def tokens_from_logmel(self, logmels: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Refuse, as `logmel`.
-
-        Raises:
-            ConfigError: Always.
-        """
-        raise ConfigError(f"{NAME} hears waveforms, it has no log-mel stage")
 
 
 def load(card: Card | None, path: Path | None, device: str, precision: str, compile: bool) -> Spectrum:

@@ -6,6 +6,7 @@ clock that never goes back; times of files are compared for equality only, so no
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from echobank.data.audio import refused_by_system
 from echobank.data.folder import LeftOut, recordings_in
 from echobank.errors import InputError
-from echobank.machines.listener import Listener
+from echobank.machines.listener import Heard, Listener
 from echobank.storage import stamp_from, stamp_of
 from echobank.watch.feeds.feed import Arrival
 
@@ -162,25 +163,29 @@ class FolderFeed:
         finished = self.landing.look(seen)
         here = {landed.name for landed in finished}
         self._refused = {name: refused for name, refused in self._refused.items() if name in here}
-        for landed in finished:
-            if (refused := self._refused.get(landed.name)) and self._clock() < refused.next_try:
-                continue
-            path = self.landing.folder / landed.name
-            heard = next(listener.hear([path]))
-            if stamp_of(path)[0] != landed.stamp:  # it grew or went while it was read: wait until it settles again
-                self.landing.again(landed.name)
-                continue
-            stamp = landed.stamp
-            self._refused.pop(landed.name, None)
-            if refused_by_system(heard.error):
-                wait = min(2 * refused.wait, _LONGEST_WAIT) if refused else _FIRST_WAIT
-                self._refused[landed.name] = _Refused(heard.error, self._clock() + wait, wait)
-                stamp = f"refused {landed.stamp}"  # not that of the file: it is not done
-                if seen.get(landed.name) == stamp:
-                    continue
-            starts = [None] if heard.error else [round(float(start), 3) for start in heard.starts]
-            places = tuple(f"{landed.name}|{stamp}|{start}" for start in starts)
-            yield Arrival(landed.name, stamp, heard, places, (landed.time,) * len(places))
+        now = self._clock()
+        due = [file for file in finished if file.name not in self._refused or self._refused[file.name].next_try <= now]
+        paths = (self.landing.folder / landed.name for landed in due)
+        with closing(listener.hear(paths, profiles=False)) as stream:
+            for landed, heard in zip(due, stream, strict=True):
+                if stamp_of(heard.path)[0] != landed.stamp:  # it grew or went: wait until it settles again
+                    self.landing.again(landed.name)
+                elif arrival := self._arrival(landed, heard, seen):
+                    yield arrival
+
+    def _arrival(self, landed: Landed, heard: Heard, seen: Mapping[str, str]) -> Arrival | None:
+        """Return what arrived, or None when it is refused by the system again."""
+        stamp = landed.stamp
+        refused = self._refused.pop(landed.name, None)
+        if refused_by_system(heard.error):
+            wait = min(2 * refused.wait, _LONGEST_WAIT) if refused else _FIRST_WAIT
+            self._refused[landed.name] = _Refused(heard.error, self._clock() + wait, wait)
+            stamp = f"refused {landed.stamp}"  # not that of the file: it is not done
+            if seen.get(landed.name) == stamp:
+                return None
+        starts = [None] if heard.error else [round(float(start), 3) for start in heard.starts]
+        places = tuple(f"{landed.name}|{stamp}|{start}" for start in starts)
+        return Arrival(landed.name, stamp, heard, places, (landed.time,) * len(places))
 
     def present(self) -> dict[str, str]:
         """Return the stamp of every recording that is there now, by name."""

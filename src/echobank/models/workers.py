@@ -1,0 +1,76 @@
+"""Worker threads that each do their arithmetic alone: on a processor, parallelism is by clips, not inside products.
+
+Threads inside a product wait for each other at every barrier, which costs most where another program takes a core.
+This is the only place that changes a thread limit, and it puts back what it found.
+"""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from echobank.cores import core_count
+
+_lock = Lock()
+_holders = 0  # contexts of `single_threaded` that are open, in whatever thread
+_limit: Any = None  # what puts the limits back when the last one closes
+_known: tuple[int, ThreadpoolController] | None = None
+
+
+def worker_count(workers: int = 0) -> int:
+    """Return the number of threads that 0 ("one per core") or a number asks for."""
+    return workers or core_count()
+
+
+def start_workers(count: int = 0) -> ThreadPoolExecutor:
+    """Return a pool of threads, 0 for one per core, in each of which OpenMP starts no threads of its own.
+
+    The OpenMP limit belongs to the thread that sets it, so no other thread of the process notices.
+    """
+    return ThreadPoolExecutor(worker_count(count), thread_name_prefix="echobank-worker", initializer=_start_worker)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let arithmetic libraries use one thread per product until the block ends.
+
+    The limit of BLAS counts for the process. Blocks may overlap, nested or in several threads: the first one sets the
+    limit, the last one to end restores what the first one found. The limit of OpenMP counts for the calling thread.
+    """
+    global _holders, _limit
+    with _lock:
+        own = _without_openmp()
+        if not _holders:
+            _limit = _controller().select(user_api="blas").limit(limits=1)
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            own.restore_original_limits()
+            _holders -= 1
+            if not _holders:
+                _limit.restore_original_limits()
+                _limit = None
+
+
+def _start_worker() -> None:
+    with _lock:
+        _without_openmp()
+
+
+def _without_openmp() -> Any:
+    return _controller().select(user_api="openmp").limit(limits=1)
+
+
+def _controller() -> ThreadpoolController:
+    """Return the controller of the libraries that are loaded; looking for them takes up to 30 ms."""
+    global _known
+    modules = len(sys.modules)
+    if _known is None or _known[0] != modules:
+        _known = modules, ThreadpoolController()
+    return _known[1]
