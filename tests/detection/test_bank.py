@@ -38,7 +38,7 @@ def test_a_bank_comes_back_as_it_went(tmp_path, header):
     full = dataclasses.replace(bank, own=own, dropped=Dropped(np.array([0.5, 0.25]), ("g9", "ü")))
     save_bank(full, tmp_path / "b.safetensors")
     again = load_bank(tmp_path / "b.safetensors")
-    assert np.array_equal(again.vectors, bank.vectors) and np.array_equal(again.norms, bank.norms)
+    assert np.array_equal(again.vectors, bank.vectors) and np.array_equal(again.lengths, bank.lengths)
     assert (again.rows, again.header) == (bank.rows, header)
     for name, array in vars(own).items():
         assert np.array_equal(getattr(again.own, name), array)
@@ -85,7 +85,7 @@ def test_select_keeps_facts_beside_their_vectors():
     assert {row.domain for row in chosen.rows} == {"target"} and chosen.own is None
     for vector, row in zip(chosen.vectors, chosen.rows, strict=True):
         assert np.array_equal(vector, bank.vectors[bank.rows.index(row)])
-    assert np.array_equal(chosen.norms, np.linalg.norm(chosen.vectors.astype(float), axis=2))
+    assert np.array_equal(chosen.lengths, np.linalg.norm(chosen.vectors.astype(float), axis=2))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

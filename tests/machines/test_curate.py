@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from echobank.cli import main
+from echobank.detection.backends.coreset import greedy_centres
 from echobank.detection.bank import load_bank, save_bank
 from echobank.detection.leave_one_out import Dropped
 from echobank.errors import BankError
@@ -81,7 +82,9 @@ def test_adding_equals_fitting_all_at_once(fitted, tmp_path):
     assert [row.file for row in grown.rows] == [row.file for row in whole.rows]
     assert np.array_equal(grown.vectors, whole.vectors)
     assert np.array_equal(grown.extras["profile"], whole.extras["profile"])
-    assert np.array_equal(grown.own.scores, whole.own.scores)
+    np.testing.assert_allclose(grown.own.scores, whole.own.scores, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(grown.own.distances, whole.own.distances, rtol=0, atol=1e-12)
+    assert np.array_equal(grown.own.nearest, whole.own.nearest)
 
 
 def test_compact_keeps_the_bound_the_rare_state_and_an_honest_threshold(bank, fitted, tmp_path):
@@ -177,8 +180,8 @@ def test_a_bank_of_an_older_kind_scores_and_says_why_it_cannot_explain(bank, fit
 def test_order_of_rows_changes_no_choice(fitted):
     vectors = load_bank(archive.bank_file(fitted / "banks" / "pump")).vectors
     order = np.random.default_rng(0).permutation(len(vectors))
-    first = {v.tobytes() for v in vectors[curate.k_centres(vectors, 15)]}
-    second = {v.tobytes() for v in vectors[order][curate.k_centres(vectors[order], 15)]}
+    first = {v.tobytes() for v in vectors[greedy_centres(vectors, 15)]}
+    second = {v.tobytes() for v in vectors[order][greedy_centres(vectors[order], 15)]}
     assert first == second
 
 

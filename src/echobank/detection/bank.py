@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from echobank.detection.header import SCHEMA, BankHeader, migrated, schema_of
 from echobank.detection.leave_one_out import Dropped, SelfScores
 from echobank.detection.rows import NUMBERS, WORDS, Row, Rows, Words
+from echobank.detection.search import row_lengths
 from echobank.detection.tensor_file import read_tensors, write_tensors
 from echobank.errors import BankError, ConfigError
 
@@ -26,7 +27,14 @@ __all__ = ["SCHEMA", "Bank", "Row", "build_bank", "load_bank", "save_bank"]
 
 _KEY = "echobank"
 _EXTRA = "extra."
-_BLOCK = 1 << 22  # values looked at together: 32 MB in float64
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths of vectors, float64[N, H], and the vectors that they were taken of, float32[N, H, D]."""
+
+    of: NDArray[np.float32]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Bank:
         extras: More arrays with one entry per row, float32[N, ...], for example spectra that explain a score.
         own: Leave-one-out scores of the rows; None where they were not computed.
         dropped: Windows that are no longer among the rows but still calibrate.
-        stored_norms: Lengths of the vectors, float64[N, H], where they are known.
+        known_lengths: Lengths of the vectors, where they are known.
     """
 
     vectors: NDArray[np.float32]
@@ -49,7 +57,7 @@ class Bank:
     extras: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     own: SelfScores | None = None
     dropped: Dropped = field(default_factory=Dropped)
-    stored_norms: NDArray[np.float64] | None = None
+    known_lengths: "Lengths | None" = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", Rows.of(self.rows))
@@ -63,8 +71,8 @@ class Bank:
                 raise BankError(f"{name} must have one entry per row", value=(len(array), len(self.rows)))
         if not len(self.rows):
             raise BankError("the bank is empty", hint="fit it on at least one healthy recording")
-        if not np.isfinite(self.norms).all():
-            bad = int(np.flatnonzero(~np.isfinite(self.norms).all(axis=1))[0])
+        if not np.isfinite(self.lengths).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.lengths).all(axis=1))[0])
             raise BankError("the bank holds a value that is not finite", where=self.rows[bad].file)
 
     def __len__(self) -> int:
@@ -77,9 +85,10 @@ class Bank:
         return self.rows
 
     @cached_property
-    def norms(self) -> NDArray[np.float64]:
-        """Length of each vector, float64[N, H]."""
-        return norms_of(self.vectors) if self.stored_norms is None else self.stored_norms
+    def lengths(self) -> NDArray[np.float64]:
+        """Length of each vector, float64[N, H]; known ones count for the very vectors that they were taken of."""
+        known = self.known_lengths
+        return known.values if known is not None and known.of is self.vectors else row_lengths(self.vectors)
 
     @cached_property
     def domains(self) -> NDArray[np.str_]:
@@ -95,25 +104,14 @@ class Bank:
         """Return the bank of the rows chosen by a mask or by indices; what they score of themselves is not known."""
         index = np.arange(len(self))[keep]
         extras = {name: array[index] for name, array in self.extras.items()}
-        rows = self.columns.take(index)
-        return dataclasses.replace(
-            self, vectors=self.vectors[index], rows=rows, extras=extras, own=None, stored_norms=self.norms[index]
-        )
+        rows, vectors = self.columns.take(index), self.vectors[index]
+        lengths = Lengths(vectors, self.lengths[index])
+        return dataclasses.replace(self, vectors=vectors, rows=rows, extras=extras, own=None, known_lengths=lengths)
 
     def _columns(self) -> dict[str, NDArray[Any]]:
         own = {f"own.{name}": array for name, array in vars(self.own).items()} if self.own else {}
-        known = {"norms": self.stored_norms, **self.extras, **own}
+        known = {**self.extras, **own}
         return {name: array for name, array in known.items() if array is not None}
-
-
-def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the length of each vector, float64[N, H], of float32[N, H, D]."""
-    norms = np.empty(vectors.shape[:2])
-    step = max(1, _BLOCK // max(1, vectors[:1].size))
-    for start in range(0, len(vectors), step):
-        exact = vectors[start : start + step].astype(np.float64)
-        norms[start : start + step] = np.sqrt(np.einsum("nhd,nhd->nh", exact, exact))
-    return norms
 
 
 def build_bank(
@@ -146,7 +144,7 @@ def save_bank(bank: Bank, path: Path | str) -> None:
         OutputError: The file cannot be written.
     """
     text = json.dumps(bank.header.to_header(), sort_keys=True, ensure_ascii=False)
-    arrays: dict[str, NDArray[Any]] = {"vectors": bank.vectors, "norms": bank.norms}
+    arrays: dict[str, NDArray[Any]] = {"vectors": bank.vectors, "lengths": bank.lengths}
     arrays |= {_EXTRA + name: array for name, array in bank.extras.items()}
     if bank.own:
         arrays |= {f"own.{name}": array for name, array in vars(bank.own).items() if array is not None}
@@ -199,7 +197,10 @@ def _unpacked(
     if "dropped.scores" in arrays:
         groups = _unpack("dropped.groups", arrays)
         dropped = Dropped(arrays["dropped.scores"], tuple(groups[i] for i in range(len(groups))))
-    return Bank(arrays["vectors"], rows, header, extras, SelfScores(**own) if own else None, dropped, arrays["norms"])
+    vectors, lengths = arrays["vectors"], arrays["lengths"]
+    if lengths.shape != vectors.shape[:2]:
+        raise ValueError("lengths of other vectors")
+    return Bank(vectors, rows, header, extras, SelfScores(**own) if own else None, dropped, Lengths(vectors, lengths))
 
 
 def _pack(name: str, words: Words) -> dict[str, NDArray[Any]]:

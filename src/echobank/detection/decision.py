@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from echobank.detection.calibration import calibrate as hierarchical
 from echobank.detection.threshold import Threshold
 from echobank.detection.transport import transported
 from echobank.errors import ConfigError, InputError
@@ -121,24 +122,19 @@ def order_statistic(scores: Float64, rate: float, method: str, domain: str = "")
 
 
 def state_statistic(healthy: Healthy, rate: float, method: str, domain: str = "") -> Threshold:
-    """Return the least score s with `(1 + sum_g f_g) / (G + 1)` at most `rate` above it: conformal in whole states.
+    """Return the threshold of `detection.calibration` with the states as groups: conformal in whole states.
 
-    f_g is the share of the clips of state g that score more than s, G the number of states: the p-value of a clip of a
-    new state (two-layer hierarchical conformal prediction, Dunn, Wasserman and Ramdas, JASA 2022). Where each clip is a
-    state of its own it is `order_statistic`. The percentiles are those of G clips.
+    Where each clip is a state of its own it is `order_statistic`. The percentiles are those of as many clips as there
+    are states.
 
     Raises:
         InputError: The rate is below 1 / (G + 1).
     """
     assert healthy.states is not None
-    names, which, sizes = np.unique(healthy.states, return_inverse=True, return_counts=True)
-    k = _rank(rate, len(names), "operating states", domain)
-    order = np.argsort(-healthy.scores, kind="stable")
-    scores, shares = healthy.scores[order], np.cumsum(1 / sizes[which[order]])
-    tails = shares[np.searchsorted(-scores, -scores, side="right") - 1]  # of that score or more, ties together
-    beyond = np.flatnonzero(tails > rate * (len(names) + 1) - 1 + _TOLERANCE)
-    value = float(scores[beyond[0]])
-    return Threshold(value, method, rate, len(healthy), *_beta(k, len(names)), domain, len(names))
+    states = hierarchical(healthy.scores, healthy.states.tolist())
+    k = _rank(rate, states.groups, "operating states", domain)
+    n = len(healthy)
+    return Threshold(states.threshold(rate), method, rate, n, *_beta(k, states.groups), domain, states.groups)
 
 
 def _rank(rate: float, n: int, of_what: str, domain: str) -> int:

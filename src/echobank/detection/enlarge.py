@@ -33,11 +33,30 @@ def memmixup(bank: Bank, *, neighbours: int = 5, share: float = 0.9, metric: str
     target, source = _split(bank)
     if not len(source):
         raise BankError("MemMixup mixes target rows with source rows, and there are none", value=len(bank))
-    near = _nearest(bank, target, source, min(neighbours, len(source)), metric)
-    parents = np.repeat(target, near.shape[1])
-    others = source[near.ravel()]
-    mixed = share * bank.vectors[parents] + (1 - share) * bank.vectors[others]
-    return _grown(bank, parents, mixed, [f"memmixup={share:g}:{bank.rows[i].file}" for i in others])
+    near, mixed = mixtures(bank.vectors[target], bank.vectors[source], neighbours, share, metric)
+    parents, others = np.repeat(target, near.shape[1]), source[near.ravel()]
+    return _grown(bank, parents, mixed, [f"memmixup={share:g}:{bank.rows[int(i)].file}" for i in others])
+
+
+def mixtures(
+    few: Float32, many: Float32, neighbours: int = 5, share: float = 0.9, metric: str = "cosine"
+) -> tuple[Int64, NDArray[np.floating]]:
+    """Return mixtures of each vector with its nearest among others: `share` of itself, the rest of the other.
+
+    Args:
+        few: float32[n, H, D].
+        many: Those it is mixed with, float32[N, H, D].
+        neighbours: As many of `many` for each; all of them when there are fewer.
+        share: Of itself.
+        metric: Says which are near; bands are compared as one long vector.
+
+    Returns:
+        Which of `many` each was mixed with, int64[n, k], and the mixtures, float[n k, H, D], in that order.
+    """
+    asked, among = (vectors.reshape(len(vectors), 1, -1) for vectors in (few, many))
+    near = nearest(asked, among, min(neighbours, len(many)), metric)[1][:, 0]
+    mixed = share * np.repeat(few, near.shape[1], axis=0) + (1 - share) * many[near.ravel()]
+    return near, mixed
 
 
 def smote(bank: Bank, *, ratio: float = 0.2, neighbours: int = 2, metric: str = "cosine", seed: int = 0) -> Bank:
@@ -58,7 +77,8 @@ def smote(bank: Bank, *, ratio: float = 0.2, neighbours: int = 2, metric: str = 
     different = len(target) - int(np.bincount(groups).max())
     if different < 1:
         raise BankError("SMOTE mixes target rows of two groups, and there is one", value=len(target))
-    near = _nearest(bank, target, target, min(neighbours, different), metric, groups)
+    flat = bank.vectors[target].reshape(len(target), 1, -1)
+    near = nearest(flat, flat, min(neighbours, different), metric, groups, groups)[1][:, 0]
     wanted = max(0, round(ratio * len(source)) - len(target))
     rng = np.random.default_rng(seed)
     first = np.arange(wanted) % len(target)  # each parent equally often
@@ -77,12 +97,6 @@ def _split(bank: Bank) -> tuple[Int64, Int64]:
     return np.flatnonzero(target), np.flatnonzero(~target)
 
 
-def _nearest(bank: Bank, asked: Int64, among: Int64, count: int, metric: str, groups: Int64 | None = None) -> Int64:
-    """Return positions in `among` of the nearest rows, int64[Q, count]; bands are compared as one long vector."""
-    flat = bank.vectors.reshape(len(bank), 1, -1)
-    return nearest(flat[asked], flat[among], count, metric, groups, groups)[1][:, 0]
-
-
 def _grown(bank: Bank, parents: Int64, mixed: NDArray[np.floating], notes: Sequence[str]) -> Bank:
     rows = tuple(dataclasses.replace(row, group=row.group or f"row {i}: {row.file}") for i, row in enumerate(bank.rows))
     made: tuple[Row, ...] = tuple(
@@ -90,4 +104,4 @@ def _grown(bank: Bank, parents: Int64, mixed: NDArray[np.floating], notes: Seque
     )
     vectors = np.concatenate([bank.vectors, mixed.astype(np.float32)])
     extras = {name: np.concatenate([array, array[parents]]) for name, array in bank.extras.items()}
-    return dataclasses.replace(bank, vectors=vectors, rows=rows + made, extras=extras, own=None, stored_norms=None)
+    return dataclasses.replace(bank, vectors=vectors, rows=rows + made, extras=extras, own=None)

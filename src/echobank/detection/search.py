@@ -108,23 +108,33 @@ class Index:
         """Return the distance of each query to every row, float64[Q, H, N]; the caller bounds Q."""
         return np.stack([band.distances(queries[:, h]) for h, band in enumerate(self._bands)], axis=1)
 
-    def closest(self, queries: Float32) -> tuple[Float64, Int64]:
+    def closest(
+        self, queries: Float32, query_groups: Int64 | None = None, bank_groups: Int64 | None = None
+    ) -> tuple[Float64, Int64]:
         """Return the row of least distance, mean over bands, of each query; the lower row where two are equal.
 
         Args:
             queries: float32[Q, H, D].
+            query_groups: As `nearest`.
+            bank_groups: As `nearest`.
 
         Returns:
             Distances float64[Q] and row numbers int64[Q].
+
+        Raises:
+            BankError: All rows are of the group of a query.
         """
+        self.check(1, query_groups, bank_groups)
         if self.shape[1] == 1:
-            distances, rows = self.nearest(queries, 1)
+            distances, rows = self.nearest(queries, 1, query_groups, bank_groups)
             return distances[:, 0, 0], rows[:, 0, 0]
         least, places = np.empty(len(queries)), np.empty(len(queries), dtype=np.int64)
         step = max(1, _MEASURED // self.shape[0])
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             means = sum(band.distances(queries[part, h]) for h, band in enumerate(self._bands)) / self.shape[1]
+            if query_groups is not None and bank_groups is not None:
+                means[query_groups[part, None] == bank_groups] = np.inf
             places[part] = means.argmin(axis=1)
             least[part] = means.min(axis=1)
         return least, places

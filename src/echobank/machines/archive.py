@@ -6,6 +6,7 @@ bank into the history, then replaces it in one step: killed in between, the bank
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from filelock import FileLock, Timeout
 from echobank.detection.bank import Bank, load_bank, save_bank
 from echobank.detection.header import Change
 from echobank.errors import BankError, OutputError
-from echobank.storage import write_bytes
+from echobank.storage import atomic_path
 
 KEPT = 20  # earlier states kept; the oldest goes first
 LOGGED = 200  # changes that the log keeps
@@ -96,7 +97,8 @@ def undo(path: Path | str) -> Bank:
             raise BankError("there is nothing to undo", where=bank_file(path))
         file = _file_of(path, max(earlier))
         bank = load_bank(file)
-        write_bytes(bank_file(path), file.read_bytes())
+        with atomic_path(bank_file(path)) as temporary:
+            shutil.copyfile(file, temporary)
         for revision in _revisions(path):
             if revision >= max(earlier):
                 _file_of(path, revision).unlink(missing_ok=True)
@@ -123,7 +125,8 @@ def _revision_on_disk(path: Path | str) -> int:
 
 
 def _keep(path: Path | str, revision: int) -> None:
-    write_bytes(_file_of(path, revision), bank_file(path).read_bytes())
+    with atomic_path(_file_of(path, revision)) as temporary:
+        shutil.copyfile(bank_file(path), temporary)
     for old in _revisions(path)[:-KEPT]:
         _file_of(path, old).unlink(missing_ok=True)
 

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.bank import Bank, Row, build_bank
+from echobank.detection.backends.coreset import greedy_centres
+from echobank.detection.backends.knn import mean_of
+from echobank.detection.bank import Bank, Row
+from echobank.detection.growth import grown_scores
 from echobank.detection.leave_one_out import Dropped
+from echobank.detection.search import Index
 from echobank.errors import BankError, InputError
 from echobank.machines.fit import Harvest, in_groups
 from echobank.machines.machine import (
@@ -52,13 +56,13 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     Raises:
         InputError: A recording is in the bank with another operating state.
     """
-    states = {row.sha256: row for row in bank.rows}
+    states = _states(bank)
     for row in harvest.rows:
-        known = states.get(row.sha256)
-        if known and known.domain != row.domain:
+        known = states.get(row.sha256, row.domain)
+        if known != row.domain:
             raise InputError(
                 f"{row.file} is in the bank with another operating state",
-                value=f"{known.domain}, now {row.domain}",
+                value=f"{known}, now {row.domain}",
                 hint="remove it first",
             )
     fresh = [i for i, row in enumerate(harvest.rows) if row.sha256 not in states]
@@ -67,8 +71,12 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     if not keep:
         return bank
     index = [i for i, _ in keep]
-    bigger = _joined(bank, harvest.vectors[index], [row for _, row in keep], {"profile": harvest.profiles[index]})
-    return _bounded(_with(bigger, roots=_union(own_machine(bank).roots, folders)))
+    more = {"profile": harvest.profiles[index]}
+    bigger, places = _joined(bank, harvest.vectors[index], [row for _, row in keep], more)
+    bigger = _with(bigger, roots=_union(own_machine(bank).roots, folders))
+    if bigger.header.scoring and not own_machine(bigger).max_rows:
+        bigger = dataclasses.replace(bigger, own=grown_scores(bank, bigger, places, bigger.header.scoring))
+    return _bounded(bigger)
 
 
 def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
@@ -102,14 +110,14 @@ def merge(banks: Sequence[Bank]) -> Bank:
             raise BankError(
                 "banks made by different encoders or windows cannot be merged", hint="`bank diff` tells what differs"
             )
-        known = {row.sha256: row.domain for row in merged.rows}
+        known = _states(merged)
         for row in other.rows:
             if known.get(row.sha256, row.domain) != row.domain:
                 raise InputError(f"tags of {row.file} disagree", value=f"{known[row.sha256]}, {row.domain}")
         fresh = np.array([row.sha256 not in known for row in other.rows])
         if fresh.any():
             taken = other.select(fresh)
-            merged = _joined(merged, taken.vectors, taken.rows, taken.extras)
+            merged, _ = _joined(merged, taken.vectors, taken.rows, taken.extras)
         merged = _with(merged, roots=_union(own_machine(merged).roots, own_machine(other).roots))
         counted = {*known, *(_recording(group) for group in merged.dropped.groups)}
         more = _chosen(other.dropped, lambda group, counted=counted: _recording(group) not in counted)  # type: ignore[misc]
@@ -131,18 +139,27 @@ def compact(bank: Bank, size: int) -> Bank:
     bank = _with(bank, max_rows=size)
     if len(bank) <= size:
         return calibrated(bank)
-    chosen = k_centres(bank.vectors, size)
+    chosen = np.sort(greedy_centres(bank.vectors, size))
     kept = bank.select(chosen)
-    left = bank.select(~np.isin(np.arange(len(bank)), chosen))
-    if len(set(kept.groups)) < 2:
+    left = bank.select(np.setdiff1d(np.arange(len(bank)), chosen))
+    if kept.groups.max() == 0:
         raise BankError("the rows that are left come from one recording", value=size, hint="keep more rows")
-    left_out = bank.dropped
-    for name in sorted({row.group for row in left.rows}):
-        others = np.array([row.group != name for row in kept.rows])
-        held_out = np.array([row.group == name for row in left.rows])
-        scores = backend_of(kept.select(others)).score(left.vectors[held_out])
-        left_out = _together(left_out, Dropped(scores, (name,) * len(scores)))
+    left_out = _together(bank.dropped, Dropped(_against(kept, left), tuple(left.columns.words["group"].array())))
     return calibrated(dataclasses.replace(kept, dropped=left_out))
+
+
+def _against(kept: Bank, left: Bank) -> NDArray[np.float64]:
+    """Return the score of each row of one bank against the rows of other groups in another, float64[N]."""
+    names = [bank.columns.words["group"].array() for bank in (kept, left)]
+    ours, theirs = np.split(np.unique(np.concatenate(names), return_inverse=True)[1], [len(kept)])
+    scoring = kept.header.scoring
+    if scoring and scoring.backend == "knn":
+        index = Index(kept.vectors, scoring.metric, kept.lengths)
+        return mean_of(index.nearest(left.vectors, scoring.k, theirs, ours)[0])
+    scores = np.empty(len(left))
+    for group in np.unique(theirs):
+        scores[theirs == group] = backend_of(kept.select(ours != group)).score(left.vectors[theirs == group])
+    return scores
 
 
 def recalibrate(bank: Bank, rate: float | None) -> Bank:
@@ -177,35 +194,42 @@ def difference(first: Bank, second: Bank) -> Difference:
     )
 
 
-def k_centres(vectors: Float32, size: int) -> NDArray[np.int64]:
-    """Return `size` rows chosen by greedy k-centre on Euclidean distance of unit vectors, ascending int64[size].
-
-    Args:
-        vectors: float32[N, H, D].
-        size: Rows wanted, at most N.
-    """
-    flat = vectors.reshape(len(vectors), -1).astype(np.float64)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    chosen = [int(np.argmin(np.linalg.norm(flat - flat.mean(axis=0), axis=1)))]
-    closest = flat @ flat[chosen[0]]  # of unit vectors the farthest has the least product
-    while len(chosen) < size:
-        closest[chosen] = np.inf
-        chosen.append(int(closest.argmin()))
-        closest = np.maximum(closest, flat @ flat[chosen[-1]])
-    return np.sort(np.array(chosen, dtype=np.int64))
-
-
-def _joined(bank: Bank, vectors: Float32, rows: Sequence[Row], extras: Any) -> Bank:
+def _joined(bank: Bank, vectors: Float32, rows: Sequence[Row], extras: Any) -> tuple[Bank, NDArray[np.int64]]:
+    """Return the bank with more rows, and where its own rows went."""
     if vectors.shape[1:] != bank.vectors.shape[1:]:
         raise BankError("the embeddings do not fit the bank", value=(vectors.shape[1:], bank.vectors.shape[1:]))
-    both = {name: np.concatenate((array, extras[name])) for name, array in bank.extras.items() if name in extras}
-    together = np.concatenate((bank.vectors, vectors))
-    return build_bank(together, bank.columns.joined(rows), bank.header, both, bank.dropped)
+    columns = bank.columns.joined(rows)
+    order = columns.order()
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    old = places[: len(bank)]
+    together = {name: _placed(array, extras[name], places) for name, array in bank.extras.items() if name in extras}
+    joined = Bank(
+        _placed(bank.vectors, vectors, places), columns.take(order), bank.header, together, dropped=bank.dropped
+    )
+    return joined, old
+
+
+def _placed(first: Float32, second: Float32, places: NDArray[np.int64]) -> Float32:
+    """Return the rows of two arrays in one, each at its place."""
+    whole = np.empty((len(places), *first.shape[1:]), np.float32)
+    whole[places[: len(first)]], whole[places[len(first) :]] = first, second
+    return whole
+
+
+def _states(bank: Bank) -> dict[str, str]:
+    """Return the operating state of each recording, by its hash."""
+    words = bank.columns.words
+    hashes, states = words["sha256"], words["domain"]
+    first = np.unique(hashes.codes, return_index=True)[1]
+    return {hashes[int(row)]: states[int(row)] for row in first}
 
 
 def _bounded(bank: Bank) -> Bank:
     limit = own_machine(bank).max_rows
-    return compact(bank, limit) if limit else calibrated(bank)
+    if limit:
+        return compact(bank, limit)
+    return calibrated(bank) if bank.own is None else bank
 
 
 def _with(bank: Bank, **facts: Any) -> Bank:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from echobank.data.windows import Window
 from echobank.errors import AudioError, BankError, InputError
 from echobank.machines.listener import Heard
-from echobank.machines.machine import Machine, locate, similarities
+from echobank.machines.machine import Machine, locate
 from echobank.machines.regions import Region, excess_db, find_regions, without
 from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.models.encoder import Float32
@@ -134,10 +134,9 @@ def _profiles(machine: Machine) -> Float32:
 
 def _neighbours(machine: Machine, vector: Float32) -> list[int]:
     """Return the nearest bank rows of up to three groups, the nearest first."""
-    ((_, block),) = similarities(vector[None], machine.bank.vectors)
     groups, rows = machine.bank.groups, []
     seen: set[int] = set()
-    for row in np.argsort(-block[0], kind="stable"):
+    for row in machine.backend.ranked(vector):
         if int(groups[row]) not in seen:
             seen.add(int(groups[row]))
             rows.append(int(row))

@@ -1,13 +1,11 @@
 """The health of a bank: what it holds, what looks wrong with it, and what it can support."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echobank.detection.bank import Bank
-from echobank.machines.machine import calibration_of, rate_and_threshold, similarities
+from echobank.machines.machine import backend_of, calibration_of, own_scores, rate_and_threshold
 
 _ODD = 5.0  # robust standard deviations above the median of all recordings
 _MAD_TO_SD = 1.4826  # of a normal distribution
@@ -63,9 +61,9 @@ def health(bank: Bank) -> Health:
     rate, threshold = rate_and_threshold(bank)
     return Health(
         len(bank),
-        len({row.sha256 for row in bank.rows}),
+        len(bank.columns.words["sha256"].used()[0]),
         _hours(bank),
-        dict(Counter(row.domain for row in bank.rows)),
+        {str(name): int(count) for name, count in zip(*np.unique(bank.domains, return_counts=True), strict=True)},
         calibration.groups,
         len(bank.dropped),
         calibration.smallest_rate,
@@ -79,51 +77,46 @@ def health(bank: Bank) -> Health:
 
 def odd_ones(bank: Bank) -> tuple[Odd, ...]:
     """Return the recordings whose leave-one-out score lies far above that of the others, the strangest first."""
-    assert bank.own is not None  # `calibration_of` has refused banks without
-    scores = bank.own.scores
-    names, which = np.unique([row.file for row in bank.rows], return_inverse=True)
+    scores = own_scores(bank).scores
+    files = bank.columns.words["file"]
+    codes, which = files.used()
     order = np.argsort(which, kind="stable")
     parts = np.split(scores[order], np.flatnonzero(np.diff(which[order])) + 1)
     medians = np.array([np.median(part) for part in parts])
     centre = np.median(medians)
     spread = max(_MAD_TO_SD * float(np.median(np.abs(medians - centre))), 1e-12)
     deviations = (medians - centre) / spread
-    worst = np.argsort(-deviations)[:_LISTED]
-    return tuple(Odd(str(names[i]), float(medians[i]), float(deviations[i])) for i in worst if deviations[i] > _ODD)
+    worst = [int(i) for i in np.argsort(-deviations)[:_LISTED] if deviations[i] > _ODD]
+    return tuple(Odd(files.word(int(codes[i])), float(medians[i]), float(deviations[i])) for i in worst)
 
 
 def twins(bank: Bank) -> tuple[tuple[str, str], ...]:
-    """Return pairs of recordings of different groups with windows that are all but the same; the first ten."""
-    nearest, partner = _nearest_of_another_group(bank)
-    usual = float(np.median(nearest[np.isfinite(nearest)])) if np.isfinite(nearest).any() else 0.0
+    """Return pairs of recordings of different groups with windows that are all but the same; the first ten.
+
+    Distances are those of the bank's own metric, found when it was fitted; of a bank of an older version, now.
+    """
+    own = own_scores(bank)
+    distances, partner = own.distances, own.nearest
+    if distances is None or partner is None:
+        distances, partner = backend_of(bank).others()
     pairs = {
         tuple(sorted((bank.rows[int(i)].file, bank.rows[int(partner[i])].file)))
-        for i in np.flatnonzero(nearest <= _TWIN * usual)
+        for i in np.flatnonzero(distances <= _TWIN * float(np.median(distances)))
     }
     return tuple((first, second) for first, second in sorted(pairs)[:_LISTED] if first != second)
 
 
-def _nearest_of_another_group(bank: Bank) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    groups = bank.groups
-    distances, partners = np.full(len(bank), np.inf), np.zeros(len(bank), np.int64)
-    for begin, block in similarities(bank.vectors, bank.vectors):
-        far = 1.0 - block.astype(np.float64)
-        far[groups[begin : begin + len(block), None] == groups[None, :]] = np.inf
-        partners[begin : begin + len(block)] = far.argmin(axis=1)
-        distances[begin : begin + len(block)] = far.min(axis=1)
-    return distances, partners
-
-
 def _hours(bank: Bank) -> float:
-    total = 0.0
-    by_file: dict[str, list[tuple[float, float]]] = {}
-    for row in bank.rows:
-        by_file.setdefault(row.sha256, []).append((row.start, row.start + row.seconds))
-    for spans in by_file.values():
-        end = 0.0
-        for start, stop in sorted(spans):
-            total += max(0.0, stop - max(start, end))
-            end = max(end, stop)
+    """Return how much sound the windows cover, overlap counted once."""
+    starts, recordings = bank.columns.numbers["start"], bank.columns.words["sha256"].codes
+    stops = starts + bank.columns.numbers["seconds"]
+    order = np.lexsort((stops, starts, recordings))
+    total, end, now = 0.0, 0.0, -1
+    spans = (column[order].tolist() for column in (recordings, starts, stops))
+    for recording, start, stop in zip(*spans, strict=True):
+        end = 0.0 if recording != now else end
+        total += max(0.0, stop - max(start, end))
+        end, now = max(end, stop), recording
     return total / 3600
 
 

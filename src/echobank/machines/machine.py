@@ -1,7 +1,7 @@
 """A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +19,11 @@ from echobank.errors import BankError
 from echobank.machines.archive import bank_file
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.verdict import REMEMBERED, Verdict
-from echobank.models.encoder import Float32
 from echobank.models.provenance import Provenance, WindowGrid, require_same
 from echobank.models.registry import load_encoder
 from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
-_CHUNK = 256  # queries compared with the whole bank at a time; bounds memory
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ class Machine:
 
     @cached_property
     def _remembered(self) -> frozenset[str]:
-        return frozenset(self.bank.columns.words["sha256"].different)
+        hashes = self.bank.columns.words["sha256"]
+        return frozenset(hashes.word(int(code)) for code in hashes.used()[0])
 
     def at_rate(self, rate: float) -> "Machine":
         """Return the same machine judging at another false-alarm rate.
@@ -77,7 +76,7 @@ class Machine:
         if not usable:
             return [[Verdict(str(heard.path), error=heard.error)] for heard in recordings]
         vectors = np.concatenate(usable)
-        scores, near = self.backend.score(vectors), nearest_rows(vectors, self.bank.vectors)
+        scores, near = self.backend.score(vectors), self.backend.nearest(vectors)
         judged: list[list[Verdict]] = []
         begin = 0
         for heard in recordings:
@@ -116,8 +115,8 @@ def assemble(bank: Bank, listener: Listener, notices: tuple[str, ...] = ()) -> M
         BankError: The bank is too small, or damaged.
         InputError: The bank does not support its false-alarm rate.
     """
-    rate, threshold = rate_and_threshold(bank)
-    return Machine(bank, listener, backend_of(bank), calibration_of(bank), rate, threshold, notices)
+    calibration = calibration_of(bank)
+    return Machine(bank, listener, backend_of(bank), calibration, *_rate_and_threshold(bank, calibration), notices)
 
 
 def own_machine(bank: Bank) -> OwnMachine:
@@ -166,7 +165,10 @@ def rate_and_threshold(bank: Bank) -> tuple[float, float]:
     Raises:
         InputError: The bank does not support the rate.
     """
-    calibration = calibration_of(bank)
+    return _rate_and_threshold(bank, calibration_of(bank))
+
+
+def _rate_and_threshold(bank: Bank, calibration: Calibration) -> tuple[float, float]:
     rate = own_machine(bank).rate or calibration.usual_rate()
     return rate, calibration.threshold(rate)
 
@@ -188,11 +190,20 @@ def calibration_of(bank: Bank) -> Calibration:
     Raises:
         BankError: It carries none.
     """
-    if bank.own is None:
-        raise not_own()
     groups, codes = bank.columns.words["group"].different, bank.columns.words["group"].codes
     names = [groups[code] for code in codes]
-    return calibrate(np.concatenate([bank.own.scores, bank.dropped.scores]), [*names, *bank.dropped.groups])
+    return calibrate(np.concatenate([own_scores(bank).scores, bank.dropped.scores]), [*names, *bank.dropped.groups])
+
+
+def own_scores(bank: Bank) -> SelfScores:
+    """Return the leave-one-out scores that a bank carries.
+
+    Raises:
+        BankError: It carries none.
+    """
+    if bank.own is None:
+        raise not_own()
+    return bank.own
 
 
 def calibrated(bank: Bank) -> Bank:
@@ -201,7 +212,10 @@ def calibrated(bank: Bank) -> Bank:
     Raises:
         BankError: Too few rows, or all of one group.
     """
-    return dataclasses.replace(bank, own=SelfScores(backend_of(bank).self_scores()))
+    backend = backend_of(bank)
+    scores = backend.self_scores()
+    distances, nearest = backend.others()
+    return dataclasses.replace(bank, own=SelfScores(scores, nearest=nearest, distances=distances))
 
 
 def open_machine(
@@ -256,25 +270,6 @@ def require_own(bank: Bank, where: Path | str) -> Bank:
     return bank
 
 
-def nearest_rows(queries: Float32, vectors: Float32) -> NDArray[np.int64]:
-    """Return the row of least cosine distance (mean over bands) for each query, int64[Q].
-
-    Args:
-        queries: float32[Q, H, D].
-        vectors: float32[N, H, D].
-    """
-    rows = [block.argmax(axis=1) for _, block in similarities(queries, vectors)]
-    return np.concatenate(rows).astype(np.int64)
-
-
-def similarities(queries: Float32, vectors: Float32) -> Iterator[tuple[int, Float32]]:
-    """Yield (first query, cosine similarity, mean over bands, float32[q, N]) block by block, in bounded memory."""
-    bank = _unit(vectors)
-    for begin in range(0, len(queries), _CHUNK):
-        block = np.einsum("qhd,nhd->qn", _unit(queries[begin : begin + _CHUNK]), bank, optimize=True)
-        yield begin, (block / np.float32(vectors.shape[1])).astype(np.float32)
-
-
 def locate(bank: Bank, row: int) -> Path | None:
     """Return where the recording of a bank row lies now, or None when it is not where it was, or has changed."""
     for root in own_machine(bank).roots:
@@ -285,9 +280,3 @@ def locate(bank: Bank, row: int) -> Path | None:
         except OSError:
             continue
     return None
-
-
-def _unit(vectors: Float32) -> Float32:
-    lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
-    unit: Float32 = vectors / np.maximum(lengths, np.float32(1e-12))
-    return unit

@@ -16,9 +16,10 @@ from echobank.machines.archive import revision_of
 from echobank.machines.explain import Explanation, Sound, clock, explain, hertz
 from echobank.machines.health import describe_health, health, percent
 from echobank.machines.machine import Machine
-from echobank.machines.regions import DECIBEL, FRAME_SECONDS, mel_edges_hz
+from echobank.machines.regions import DECIBEL, FRAME_SECONDS
 from echobank.machines.score import score_stream
 from echobank.machines.verdict import Verdict
+from echobank.models.logmel import mel_edges_hz
 from echobank.report.machine_report import Case, Excerpt, Line, MachinePage, Mark, write_machine_report
 from echobank.version import __version__
 

@@ -8,7 +8,7 @@ from scipy.ndimage import label, uniform_filter1d
 from scipy.signal import istft, stft
 
 from echobank.models.encoder import Float32
-from echobank.models.logmel import HIGH_HZ, HOP, LOW_HZ, MELS, SAMPLE_RATE
+from echobank.models.logmel import HOP, SAMPLE_RATE, mel_edges_hz
 
 DECIBEL = 10 / np.log(10)  # natural-log power to dB
 FRAME_SECONDS = HOP / SAMPLE_RATE
@@ -82,13 +82,6 @@ def find_regions(excess: Float64, profile: Float32) -> list[Region]:
     total = sum(region.weight for region in found)
     found.sort(key=lambda region: -region.weight)
     return [region for region in found if region.weight >= _SHARE * total][:_MOST]
-
-
-def mel_edges_hz() -> Float64:
-    """Return lower edge, centre and upper edge of each mel filter, float64[M, 3], Hz; mel = 1127 ln(1 + f / 700)."""
-    mel = 1127.0 * np.log1p(np.array([LOW_HZ, HIGH_HZ]) / 700.0)
-    edges = 700.0 * np.expm1(np.linspace(mel[0], mel[1], MELS + 2) / 1127.0)
-    return np.stack((edges[:-2], edges[1:-1], edges[2:]), axis=1)
 
 
 def without(samples: Float32, rate: int, region: Region) -> Float32:

@@ -128,17 +128,34 @@ def mel_filters() -> Float32:
     return np.asarray(np.pad(weights, ((0, 1), (0, 0))), dtype=np.float32)
 
 
+def mel_edges_hz() -> NDArray[np.float64]:
+    """Return lower edge, centre and upper edge of each mel filter, float64[M, 3], Hz."""
+    low, step = _mel_step()
+    edges = hz_of(low + step * np.arange(MELS + 2, dtype=np.float64))
+    return np.stack((edges[:-2], edges[1:-1], edges[2:]), axis=1)
+
+
+def mel_of(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1127 ln(1 + f / 700) of frequencies in Hz."""
+    return np.asarray(1127.0 * np.log1p(hz / 700.0))
+
+
+def hz_of(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the frequencies in Hz of mel values."""
+    return np.asarray(700.0 * np.expm1(mel / 1127.0))
+
+
 def band_edges_hz(bands: int) -> NDArray[np.float64]:
     """Return lower and upper edge of equal groups of mel bins, float64[bands, 2], Hz.
 
     Neighbouring groups meet halfway between the centres of their outermost filters.
     """
     low, step = _mel_step()
-    inner = low + step * (np.arange(1, bands) * (MELS // bands) + 0.5)
-    edges = np.concatenate([[LOW_HZ], 700.0 * np.expm1(inner / 1127.0), [HIGH_HZ]])
+    inner = np.asarray(low + step * (np.arange(1, bands) * (MELS // bands) + 0.5), dtype=np.float64)
+    edges = np.concatenate([[LOW_HZ], hz_of(inner), [HIGH_HZ]])
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
 def _mel_step() -> tuple[float, float]:
-    low, high = 1127.0 * np.log1p(np.array([LOW_HZ, HIGH_HZ]) / 700.0)
+    low, high = mel_of(np.array([LOW_HZ, HIGH_HZ]))
     return float(low), float(high - low) / (MELS + 1)

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from echobank.models.logmel import mel_of
 from echobank.report.figures import INK, MUTED, SOURCE, TARGET, missing_extra, render
 from echobank.storage import write_text
 
@@ -260,7 +261,7 @@ def _whole_units(text: str) -> str:
 
 def _height(hz: float, edges_hz: NDArray[np.float64]) -> float:
     """Return where a frequency lies on the mel axis of a spectrogram, 0 at the bottom, 1 at the top."""
-    low, high, value = (1127.0 * np.log1p(f / 700.0) for f in (edges_hz[0, 0], edges_hz[-1, 1], hz))
+    low, high, value = mel_of(np.array([edges_hz[0, 0], edges_hz[-1, 1], hz]))
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.detection.bank import Bank, Row
+from echobank.detection.enlarge import mixtures
 from echobank.detection.fitted import ScoringSettings, make
 from echobank.errors import BankError, InputError
 
@@ -147,14 +148,14 @@ def merge_banks(way: Way, known: Bank, new: Bank | None) -> Bank:
 
 def enlarge(known: Bank, new: Bank) -> Bank:
     """Return mixtures of each new row with its nearest known rows (MemMixup), in the group of the new row."""
-    flat_known, flat_new = (_unit(bank.vectors) for bank in (known, new))
-    vectors, rows = [], []
-    for position, row in enumerate(new.rows):
-        nearest = np.argsort(-(flat_known @ flat_new[position]), kind="stable")[:NEIGHBOURS]
-        for number, other in enumerate(nearest):
-            vectors.append(NEW_SHARE * new.vectors[position] + (1 - NEW_SHARE) * known.vectors[other])
-            rows.append(dataclasses.replace(row, group=row.group or row.file, augmentation=f"mixture={number}"))
-    return Bank(np.stack(vectors).astype(np.float32), tuple(rows), known.header)
+    near, mixed = mixtures(new.vectors, known.vectors, NEIGHBOURS, NEW_SHARE)
+    count = near.shape[1]
+    rows = [
+        dataclasses.replace(row, group=row.group or row.file, augmentation=f"mixture={number}")
+        for row in new.rows
+        for number in range(count)
+    ]
+    return Bank(mixed.astype(np.float32), rows, known.header)
 
 
 def new_bank(vectors: Float32, rows: Sequence[Row], known: Bank) -> Bank:
@@ -190,9 +191,3 @@ def _auc(normal: Float64, anomalous: Float64) -> float:
 
     truth = np.repeat([0, 1], [len(normal), len(anomalous)])
     return float(roc_auc_score(truth, np.concatenate([normal, anomalous])))
-
-
-def _unit(vectors: Float32) -> Float64:
-    flat = vectors.reshape(len(vectors), -1).astype(np.float64)
-    unit: Float64 = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-    return unit

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import Index, points
@@ -46,7 +46,7 @@ def greedy_centres(vectors: Float32, count: int, metric: str = "cosine") -> NDAr
 
 
 @dataclass
-class Coreset:
+class Coreset(RowsOfBank):
     """Mean distance to the k nearest rows of a coreset of each domain, then mean over bands.
 
     Leave-one-out: the coreset is chosen again without the group of a row (`refit_scores`).
@@ -60,6 +60,7 @@ class Coreset:
     k: int = 1
     metric: str = "cosine"
     rows: int = 100
+    has_rows = True
 
     def fit(self, bank: Bank) -> Self:
         """Choose the rows.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from echobank.detection import backends
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.enlarge import memmixup, smote
@@ -12,7 +12,7 @@ from echobank.errors import ConfigError
 
 
 @dataclass
-class Enlarged:
+class Enlarged(RowsOfBank):
     """Score of another back-end on the bank and mixtures of its rows (`echobank.detection.enlarge`).
 
     Leave-one-out: the mixtures are made again without the group of a row (`refit_scores`).

@@ -11,7 +11,7 @@ from typing import Literal, Self
 import numpy as np
 
 from echobank.detection import backends
-from echobank.detection.backends.base import Backend, Float32, Float64
+from echobank.detection.backends.base import Backend, Float32, Float64, Int64
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.errors import ConfigError
@@ -82,6 +82,28 @@ class Fusion(ABC):
             out = groups == group
             scores[out] = self._fused(self.own_[:, out], self.own_[:, ~out])
         return scores
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether a member has rows."""
+        return self._witness.has_rows
+
+    @property
+    def _witness(self) -> Backend:
+        """The first member that has rows; the first where none has."""
+        return next((member for member in self._made if member.has_rows), self._made[0])
+
+    def nearest(self, embeddings: Float32) -> Int64:
+        """Return the nearest row of each query, as the first member that has rows sees it, int64[Q]."""
+        return self._witness.nearest(embeddings)
+
+    def ranked(self, embedding: Float32) -> Int64:
+        """Return the rows from the nearest to the farthest, as the same member sees it, int64[N]."""
+        return self._witness.ranked(embedding)
+
+    def others(self) -> tuple[Float64, Int64]:
+        """Return distance and number of the nearest row of another group of each row, as the same member sees it."""
+        return self._witness.others()
 
     def _fused(self, scores: Float64, own: Float64) -> Float64:
         """Return float64[Q] of scores float64[members, Q] and leave-one-out scores float64[members, N]."""

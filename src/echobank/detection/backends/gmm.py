@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import points
@@ -18,7 +18,7 @@ _FLOOR = 1e-3  # least variance of a component, as a share of the mean variance 
 
 
 @dataclass
-class Gmm:
+class Gmm(RowsOfBank):
     """Negative log-likelihood, then mean over bands.
 
     Leave-one-out: the mixture is fitted again without the group of a row (`refit_scores`).

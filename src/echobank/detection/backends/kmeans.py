@@ -8,14 +8,14 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import Index, points
 
 
 @dataclass
-class Kmeans:
+class Kmeans(RowsOfBank):
     """Distance to the nearest centre, each domain having its own, then mean over bands.
 
     For cosine the centres are means of vectors of unit length. Leave-one-out: the centres are found again without

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Self
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, Int64, RowsOfBank
 from echobank.detection.bank import Bank
-from echobank.detection.search import Index
 
 
 @dataclass
-class Knn:
+class Knn(RowsOfBank):
     """Mean distance to the k nearest rows, then mean over bands.
 
     Leave-one-out: the neighbours of a row are sought outside its group; nothing else is learned.
@@ -21,6 +20,7 @@ class Knn:
 
     k: int = 3
     metric: str = "cosine"
+    has_rows = True
 
     def fit(self, bank: Bank) -> Self:
         """Remember the bank.
@@ -29,13 +29,13 @@ class Knn:
             BankError: It has fewer than k rows.
         """
         self.bank_ = bank
-        self.index_ = Index(bank.vectors, self.metric)
-        self.index_.check(self.k)
+        self._others: tuple[Float64, Int64] | None = None
+        self.rows_().check(self.k)
         return self
 
     def score(self, embeddings: Float32) -> Float64:
         """Return float64[Q] of float32[Q, H, D]."""
-        return mean_of(self.index_.nearest(embeddings, self.k)[0])
+        return mean_of(self.rows_().nearest(embeddings, self.k)[0])
 
     def self_scores(self) -> Float64:
         """Return float64[N].
@@ -44,7 +44,14 @@ class Knn:
             BankError: A row has fewer than k others outside its group.
         """
         groups = self.bank_.groups
-        return mean_of(self.index_.nearest(self.bank_.vectors, self.k, groups, groups)[0])
+        distances, rows = self.rows_().nearest(self.bank_.vectors, self.k, groups, groups)
+        if distances.shape[1] == 1:
+            self._others = (distances[:, 0, 0], rows[:, 0, 0])
+        return mean_of(distances)
+
+    def others(self) -> tuple[Float64, Int64]:
+        """Return the nearest row of another group of each row; where there is one band, by the search for scores."""
+        return super().others() if self._others is None else self._others
 
 
 def mean_of(distances: Float64) -> Float64:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.bank import Bank
 from echobank.detection.search import points
 from echobank.errors import BankError
@@ -17,7 +17,7 @@ _RANK = 1e-10  # variances below this share of the largest count as none
 
 
 @dataclass
-class Mahalanobis:
+class Mahalanobis(RowsOfBank):
     """Least Mahalanobis distance over domains, then mean over bands.
 
     Leave-one-out is exact: mean, covariance and shrinkage without a group follow from those with it, as taking

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.bank import Bank
 from echobank.detection.search import Index
 from echobank.errors import BankError
@@ -105,7 +105,7 @@ class Neighbourhoods:
         return np.where(wanted, distances, 0).sum(axis=2), distances[..., 0], rows[..., 0]
 
 
-class NeighbourhoodBackend(ABC):
+class NeighbourhoodBackend(RowsOfBank, ABC):
     """Base of back-ends that need the distance to every row and the neighbourhoods in the bank.
 
     Leave-one-out: a row is scored by the bank without its group, and everything that is learned from the bank
@@ -114,6 +114,7 @@ class NeighbourhoodBackend(ABC):
 
     k: int
     metric: str
+    has_rows = True
 
     def fit(self, bank: Bank) -> Self:
         """Remember the bank and the neighbourhood of each row.
@@ -122,7 +123,7 @@ class NeighbourhoodBackend(ABC):
             BankError: It is too small for k or K.
         """
         self.bank_, self.domains_ = bank, bank.domains
-        self.index_ = Index(bank.vectors, self.metric)
+        self.index_ = self.rows_()
         self.index_.check(self.k)
         self.neighbourhoods_ = self.neighbourhoods()
         self.learned_ = self.learn(self.neighbourhoods_.without(None))

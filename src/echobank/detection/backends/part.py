@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Self
 
-from echobank.detection.backends.base import Backend, Float32, Float64
+from echobank.detection.backends.base import Backend, Float32, Float64, Int64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError, WeightsError
 from echobank.models.encoders.joined import JOINT, JoinedFacts
@@ -46,6 +46,23 @@ class Part:
             BankError: The bank without a group is too small for the back-end.
         """
         return self.fitted_.self_scores()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the back-end has."""
+        return self.backend.has_rows
+
+    def nearest(self, embeddings: Float32) -> Int64:
+        """Return the nearest row of each query in this part, int64[Q]."""
+        return self.fitted_.nearest(self._taken(embeddings))
+
+    def ranked(self, embedding: Float32) -> Int64:
+        """Return the rows from the nearest to the farthest in this part, int64[N]."""
+        return self.fitted_.ranked(self._taken(embedding[None])[0])
+
+    def others(self) -> tuple[Float64, Int64]:
+        """Return distance and number of the nearest row of another group of each row, in this part."""
+        return self.fitted_.others()
 
     def _measured(self) -> Backend:
         """Return an unfitted back-end with the metric that suits the part."""

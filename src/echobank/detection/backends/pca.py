@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from echobank.detection.backends.base import Float32, Float64
+from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.downdate import residuals_without_own
 from echobank.detection.backends.mahalanobis import principal_axes
 from echobank.detection.backends.refit import LIMIT, refit_scores
@@ -15,7 +15,7 @@ from echobank.errors import ConfigError
 
 
 @dataclass
-class Pca:
+class Pca(RowsOfBank):
     """Length of the residual from the mean and the leading principal axes, then mean over bands.
 
     Leave-one-out: mean and axes are found again without the group of a row (`refit_scores`), or follow from those

@@ -1,0 +1,125 @@
+"""What a bank of 100 hours costs: info, score of one recording, leave-one-out, add; and whether 500,000 windows work.
+
+    python benchmarks/big_bank.py --work DIR [--rows 70000] [--dimension 256]
+
+Windows of 10 s, 7 per recording of 35 s, vectors as an encoder's: recordings scatter around 40 states, and windows
+around their recording. The encoder of the commands is soundnet, whose embeddings have 256 values. `info`, `score` and
+`add` are the commands, each in a process of its own; processor time and peak memory are what the system counted for it.
+Leave-one-out is in this process, beside the float32 product of all rows with all rows, in turns.
+"""
+
+import argparse
+import dataclasses
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from echobank.detection.backends import make_backend
+from echobank.detection.bank import Bank, Row, build_bank, load_bank, save_bank
+from echobank.detection.header import BankHeader, OwnMachine, Scoring
+from echobank.detection.leave_one_out import SelfScores
+from echobank.machines.listener import Listener
+from echobank.models.pooling import Pooling
+from echobank.models.registry import load_encoder
+
+SECONDS, HOP = 10.0, 5.0
+WINDOWS = 7  # per recording
+TILE = 4096
+MELS = 128
+RATE = 16_000
+
+
+def made_bank(rows: int, dimension: int, seed: int = 0) -> Bank:
+    """Return a bank without scores."""
+    rng = np.random.default_rng(seed)
+    recordings = -(-rows // WINDOWS)
+    states = rng.standard_normal((40, dimension), dtype=np.float32)
+    centres = states[rng.integers(40, size=recordings)]
+    centres += 0.6 * rng.standard_normal((recordings, dimension), dtype=np.float32)
+    which = np.arange(rows) // WINDOWS
+    vectors = np.abs(centres)[which] + 0.3 * rng.standard_normal((rows, dimension), dtype=np.float32)
+    hashes = [f"{i:064x}" for i in range(recordings)]
+    tags = [{"speed": f"{i % 4}", "added": f"2026-01-{1 + i % 28:02d}T00:00:00+00:00"} for i in range(recordings)]
+    facts = [
+        Row(
+            f"{i // 1000:03d}/{i:06d}.wav",
+            "pump",
+            domain=f"speed={i % 4}",
+            attributes=tags[i],
+            sha256=hashes[i],
+            group=hashes[i],
+            start=HOP * (row % WINDOWS),
+            seconds=SECONDS,
+        )
+        for row, i in enumerate(which.tolist())
+    ]
+    profile = rng.standard_normal((rows, 2, MELS), dtype=np.float32)
+    listener = Listener(load_encoder("soundnet"), Pooling(), SECONDS, HOP)
+    header = BankHeader(listener.provenance, Scoring(k=1), machine=OwnMachine("pump", "soundnet"))
+    return build_bank(vectors[:, None], facts, header, {"profile": profile})
+
+
+def product(vectors: np.ndarray) -> float:
+    """Return the processor time of the float32 product of all rows with all rows, tile by tile, seconds."""
+    start = time.process_time()
+    for i in range(0, len(vectors), TILE):
+        for j in range(0, len(vectors), TILE):
+            np.matmul(vectors[i : i + TILE], vectors[j : j + TILE].T)
+    return time.process_time() - start
+
+
+def measured(words: list[str]) -> tuple[float, float, float]:
+    """Run a command; return seconds by the clock, of the processor, and its peak memory in MB."""
+    start = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", "echobank", *words], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1):
+        raise SystemExit(f"echobank {' '.join(words)} failed")
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the bank")
+    parser.add_argument("--rows", type=int, default=70_000)
+    parser.add_argument("--dimension", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    file = args.work / "pump" / "bank.safetensors"
+    bank = made_bank(args.rows, args.dimension)
+    spent = product(bank.vectors[:, 0])
+    start = time.process_time()
+    backend = make_backend("knn", k=1, metric="cosine", params={}).fit(bank)
+    scores = backend.self_scores()
+    took = time.process_time() - start
+    distances, nearest = backend.others()
+    print(f"{args.rows} windows; float32 product {spent:.1f} s, leave-one-out {took:.1f} s, {took / spent:.2f} times")
+    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    own = SelfScores(scores, nearest=nearest, distances=distances)
+    save_bank(dataclasses.replace(bank, own=own), file)
+    del bank, backend
+    print(f"file {file.stat().st_size / 1e6:.0f} MB")
+    sound = 0.1 * np.random.default_rng(1).standard_normal(round(SECONDS * RATE))
+    soundfile.write(args.work / "new.wav", sound, RATE)
+    for name, words in (
+        ("bank info", ["bank", "info", str(file.parent)]),
+        ("score of one recording of 10 s", ["score", str(file.parent), str(args.work / "new.wav")]),
+    ):
+        runs = [measured(words) for _ in range(args.rounds)]
+        clock, processor, memory = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"{name}: {clock:.2f} s, {processor:.2f} s of processor time, {memory:.0f} MB")
+    clock, processor, memory = measured(["bank", "add", str(file.parent), str(args.work / "new.wav")])
+    print(f"bank add of one recording: {clock:.2f} s, {processor:.2f} s of processor time, {memory:.0f} MB")
+    assert len(load_bank(file)) == args.rows + 1
+
+
+if __name__ == "__main__":
+    main()
