@@ -18,12 +18,15 @@ def exact(q, k, v, gate, bias):
     return (weights @ v).transpose(0, 1).flatten(1)
 
 
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "emulated", "bound"),
+    [(torch.float32, False, 1e-5), (torch.bfloat16, False, 3e-2), (torch.bfloat16, True, 3e-2)],
+)
 @pytest.mark.parametrize(("heads", "tokens"), [(1, 1), (4, 8), (5, 33), (12, 64)])
-def test_a_clip_is_attended_to_as_written(heads, tokens, dtype, bound):
+def test_a_clip_is_attended_to_as_written(heads, tokens, dtype, emulated, bound):
     q, k, v, gate, bias = parts(heads, tokens, dtype)
     expected = exact(q, k, v, gate, bias)
-    solo = Solo(bias, dtype)
+    solo = Solo(bias, dtype, emulated)
     for _ in range(2):  # the buffers hold what the clip before has left
         found = solo.attend(q, k, v, gate)
         assert found.dtype == dtype and found.shape == (tokens, heads * 16)

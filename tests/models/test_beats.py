@@ -99,6 +99,34 @@ def test_bfloat16_keeps_pooled_embeddings(base, rule):
     assert coarse.facts.precision == "bf16"
 
 
+@needs("bf16")
+def test_bfloat16_without_a_unit_rounds_where_a_unit_does(base, rule, monkeypatch):
+    waves = [arrays("waves")[wave] for wave in ("noise_1s", "odd_3p217s")]
+    monkeypatch.setattr("echobank.models.beats.model.bf16_pays", lambda: True)
+    by_unit = BeatsEncoder(build(rule.config, rule.state), rule.sha256, "base_rule", precision="bf16")
+    monkeypatch.setattr("echobank.models.beats.model.bf16_pays", lambda: False)
+    emulated = BeatsEncoder(build(rule.config, rule.state), rule.sha256, "base_rule", precision="bf16")
+    assert emulated.facts == by_unit.facts
+    first, last = ([encoder.tokens(waves, layer) for encoder in (base, by_unit, emulated)] for layer in (1, 12))
+    for exact, a, b in zip(*first, strict=True):  # sums in another order flip single roundings, no more than that
+        exact, a, b = (grid.mean(axis=(0, 1), dtype=np.float64) for grid in (exact, a, b))
+        assert np.linalg.norm(a - b) < 0.4 * np.linalg.norm(a - exact)
+    for _, a, b in zip(*last, strict=True):
+        a, b = (grid.mean(axis=(0, 1), dtype=np.float64) for grid in (a, b))
+        assert 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 2e-6
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
+def test_a_processor_without_onednn_gives_the_same_tokens(precision, bound, tiny, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    plain = load_encoder(FOLDER / "tiny_ssl.pt", precision=precision)
+    assert not plain.model.packed and plain.facts.precision == precision
+    waves = [arrays("waves")[wave] for wave in WAVES]
+    for found, expected in zip(plain.tokens(waves), tiny.tokens(waves), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+    assert load_encoder(FOLDER / "tiny_ssl.pt", precision="auto").facts.precision == "fp32"
+
+
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
 def test_packed_weights_give_what_plain_ones_give(precision, bound):
     checkpoint = read_checkpoint(tiny_file("tiny_ssl"))

@@ -62,7 +62,7 @@ def load_encoder(
         name_or_path: A card's name (`beats_base`), a checkpoint file, or `<kind>:<file>` such as `onnx:model.onnx`;
             several joined by "+" hear side by side (`models.joined`).
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
-        precision: "fp32", "bf16" (matrix products only), or "auto": bf16 where the processor has units for it.
+        precision: "fp32", "bf16" (matrix products only), or "auto": bf16 where it is faster here than fp32.
         compile: Whether torch compiles the model at first use, where that gains anything: on a GPU.
         weights: Weights file for a card, instead of the cached or downloaded one.
         cache: Folder of downloaded weights; None is the user's cache folder.

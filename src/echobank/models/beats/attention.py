@@ -31,10 +31,12 @@ class Solo:
     Args:
         bias: Position bias, float32[H, P, P].
         dtype: Of queries, keys and values.
+        emulated: Take products of bfloat16 in float32, for processors that are slower in bfloat16.
     """
 
-    def __init__(self, bias: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, bias: Tensor, dtype: torch.dtype, emulated: bool = False) -> None:
         self._bias = bias
+        self._emulated = emulated
         self._maps = bias.new_empty(_HEADS, *bias.shape[1:])
         self._scores = self._maps if dtype == self._maps.dtype else torch.empty_like(self._maps, dtype=dtype)
 
@@ -45,10 +47,13 @@ class Solo:
         mixed = torch.empty_like(v)
         for first in range(0, len(q), _HEADS):
             part = slice(first, first + _HEADS)
-            scores = torch.bmm(q[part], k[part].mT, out=self._scores[: len(q[part])])
+            scores = self._multiply(q[part], k[part].mT, self._scores[: len(q[part])])
             weights = _weigh(scores, gate[part], self._bias[part], self._maps[: len(scores)])
-            torch.bmm(weights, v[part], out=mixed[part])
+            self._multiply(weights, v[part], mixed[part])
         return mixed.transpose(0, 1).flatten(1)
+
+    def _multiply(self, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+        return out.copy_(torch.bmm(a.float(), b.float())) if self._emulated else torch.bmm(a, b, out=out)
 
 
 def _weigh(scores: Tensor, gate: Tensor, bias: Tensor, maps: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from echobank.models.beats.attention import Solo, attend
 from echobank.models.beats.checkpoint import BeatsConfig
 from echobank.models.beats.position import PositionConvolution
 from echobank.models.beats.projection import Projection
+from echobank.models.device import bf16_pays, has_packed_products
 
 MEAN, DEVIATION = 15.41663, 6.55582  # BEATs.py: fbank_mean, fbank_std; the input is (x - mean) / (2 std)
 
@@ -58,7 +59,7 @@ class Layer(nn.Module):
     def each(self, clips: Sequence[Tensor], bias: Tensor) -> list[Tensor]:
         """Return the same of single clips float32[P, D], once the weights are packed."""
         projected = self.qkv.each(clips)
-        attention = Solo(bias, projected[0].dtype)
+        attention = Solo(bias, projected[0].dtype, self.qkv.emulated)
         attended = [attention.attend(*self._split(clip)) for clip in projected]
         steps = zip(self.out.each(attended), clips, strict=True)
         clips = [self.attention_norm(torch.add(step, clip, alpha=self.alpha)) for step, clip in steps]
@@ -157,18 +158,19 @@ class Beats(nn.Module):
         Norms, gate scale and tables stay float32: rounding the norms alone would cost more than all the rest.
 
         Args:
-            precision: "bf16" rounds the weights of matrix products, "fp32" leaves them as they are.
+            precision: "bf16" rounds the weights of matrix products, "fp32" leaves them as they are. On a processor that
+                is slower in bfloat16 the rounded values are multiplied in float32, with the same result.
             processor: Whether the model will run on a processor: weights are then laid out for its matrix units, where
                 oneDNN knows them, and the position convolution goes through spectra.
             compiled: Whether torch compiles the layers at first use. Those with packed weights are left as they are:
                 compiling what lies between the products gained nothing.
         """
-        known = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-        self.packed = processor and known
+        self.packed = processor and has_packed_products()
+        emulated = precision == "bf16" and processor and not bf16_pays()
         for module in self.layers.modules():
             if isinstance(module, Projection):
                 if precision == "bf16":
-                    module.round_weight()
+                    module.round_weight(emulated)
                 if self.packed:
                     module.pack()
         if processor:
