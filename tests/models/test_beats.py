@@ -119,12 +119,12 @@ def test_bfloat16_without_a_unit_rounds_where_a_unit_does(base, rule, monkeypatc
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
 def test_a_processor_without_onednn_gives_the_same_tokens(precision, bound, tiny, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    plain = load_encoder(FOLDER / "tiny_ssl.pt", precision=precision)
+    plain = load_encoder(tiny_file("tiny_ssl"), precision=precision)
     assert not plain.model.packed and plain.facts.precision == precision
     waves = [arrays("waves")[wave] for wave in WAVES]
     for found, expected in zip(plain.tokens(waves), tiny.tokens(waves), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
-    assert load_encoder(FOLDER / "tiny_ssl.pt", precision="auto").facts.precision == "fp32"
+    assert load_encoder(tiny_file("tiny_ssl"), precision="auto").facts.precision == "fp32"
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
@@ -204,9 +204,11 @@ def test_an_unknown_device_or_precision_is_named(settings):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 2e-5), ("bf16", 5e-2)])
-def test_compiled_tokens_are_those_of_the_plain_model(precision, bound, monkeypatch):
+def test_compiled_tokens_are_those_of_the_plain_model(precision, bound, monkeypatch, tmp_path):
+    # what is kept from runs with other instructions or another number of threads gives NaN or ends the process
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)  # as on a GPU: no packed weights
-    waves = [arrays("waves")[wave] for wave in WAVES]
+    waves = [arrays("waves")["noise_1s"]]  # every other length would be compiled again
     compiled = load_encoder(tiny_file("tiny_ssl"), precision=precision, compile=True)
     assert not compiled.model.packed
     for found, expected in zip(compiled.tokens(waves), load_encoder(tiny_file("tiny_ssl")).tokens(waves), strict=True):
