@@ -23,8 +23,8 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def before(tmp_path_factory):
-    """Return a folder with the recordings and encoders that the stored references were made with."""
-    from tests.golden.before.places import HERE, prepare
+    """Give a folder with the recordings and encoders that the stored references were made with."""
+    from tests.golden.before.places import HERE, prepare, unpinned
 
     folder = tmp_path_factory.mktemp("before")
     made = prepare(folder)
@@ -35,4 +35,5 @@ def before(tmp_path_factory):
             f"{len(differ)} of {len(stored['recordings'])} recordings that are made from seeds differ from those of "
             f"the references (first: {differ[0]}), so their scores cannot be compared; made with {stored['versions']}"
         )
-    return folder
+    with unpinned(folder):
+        yield folder

@@ -7,14 +7,14 @@ import io
 import numpy as np
 import pytest
 
+from echobank import Detector
 from echobank.detection.bank import load_bank
-from echobank.machines.detector import Detector
 from tests.golden.before import scenes
 from tests.golden.before.backends import unpack
 from tests.golden.before.compare import NEAREST, same_cell, same_step
 from tests.golden.before.places import HERE, inside
 
-NEEDS = {"beats": "torch", "onnx": "onnxruntime"}
+NEEDS = {"beats": "torch", "onnx": "onnxruntime", "stereo": "onnxruntime"}
 NOT_COSINE = ("beats", "joined", "long")  # there `nearest` is now that of the bank's own metric, as the score
 
 

@@ -13,7 +13,17 @@ from echobank.detection.decision import METHODS, calibrate, decide, p_values
 from echobank.detection.states import state_scores, states_of
 from echobank.errors import EchobankError
 
-BANKS = ("odd", "dcase_logmel", "dcase_first", "dcase_beats", "dcase_joined", "dcase_onnx", "own_pump", "own_compacted")
+BANKS = (
+    "odd",
+    "dcase_logmel",
+    "dcase_first",
+    "dcase_beats",
+    "dcase_joined",
+    "dcase_onnx",
+    "dcase_soundnet",
+    "own_pump",
+    "own_compacted",
+)
 METRICS = ("cosine", "euclidean")
 PLAIN = (
     "knn:k=1",
@@ -53,7 +63,9 @@ RATES = (0.1, 0.2)
 
 def names(bank: str) -> tuple[str, ...]:
     """Return the back-ends that a stored bank is scored with."""
-    return {"dcase_joined": PLAIN[:2] + JOINED, "odd": PLAIN + SLOW}.get(bank, PLAIN + SLOW[:1])
+    return {"dcase_joined": PLAIN[:2] + JOINED, "dcase_soundnet": PLAIN[:12], "odd": PLAIN + SLOW}.get(
+        bank, PLAIN + SLOW[:1]
+    )
 
 
 def make(text: str, metric: str) -> Any:

@@ -81,9 +81,8 @@ def options(command: str) -> Plain:
         caught.append(parser)
         raise SystemExit(0)
 
-    with patch.object(argparse.ArgumentParser, "parse_args", catch), patch("sys.exit"):
-        with contextlib.suppress(SystemExit):
-            main([command])
+    with patch.object(argparse.ArgumentParser, "parse_args", catch), contextlib.suppress(SystemExit):
+        main([command])
     return _arguments(caught[0], command)
 
 

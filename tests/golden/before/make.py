@@ -2,8 +2,8 @@
 
 import json
 import lzma
-import shutil
 import struct
+import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -15,42 +15,48 @@ from echobank.config import load_config
 from echobank.detection.bank import Bank, Row, save_bank
 from echobank.pipeline.run import Run
 from tests.golden.before import backends, scenes
-from tests.golden.before.places import HERE, inside, prepare
+from tests.golden.before.places import HERE, inside, prepare, unpinned
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "onnxruntime", "soxr", "soundfile")
 
 
-def main() -> None:
-    """Write everything, in a folder that no reference names."""
+def main(wanted: list[str]) -> None:
+    """Write the scenes that are named, such as own_pump, or everything."""
     for name in ("banks", "models"):
-        shutil.rmtree(HERE / name, ignore_errors=True)
-        (HERE / name).mkdir()
-    for old in (*HERE.glob("*.json"), *HERE.glob("*.npz")):
-        if old.name != "contract.json":
-            old.unlink()
-    make_onnx(HERE / "models" / "toy.onnx")
-    make_beats(HERE / "models" / "tiny.pt")
+        (HERE / name).mkdir(exist_ok=True)
+    if not wanted:
+        make_onnx(HERE / "models" / "toy.onnx")
+        make_beats(HERE / "models" / "tiny.pt")
+    queries = dict(np.load(HERE / "queries.npz")) if wanted else {}
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary).resolve()
         facts = {"recordings": prepare(base), "versions": {name: version(name) for name in LIBRARIES}}
         write_json("recordings.json", facts)
-        queries = {}
-        for kind, group in (("dcase", scenes.DCASE), ("own", scenes.OWN)):
-            for name, (commands, making) in group.items():
-                folder = scenes.enter(base, base / f"{kind}_{name}")
-                steps = []
-                for number, step in enumerate(scenes.play(folder, commands), 1):
-                    assert step["code"] in (0, 1, 3), step
-                    steps.append(step)
-                    if number == making:
-                        keep_banks(kind, name, folder, base)
-                        queries[f"{kind}_{name}"] = heard(kind, folder, commands)
-                write_json(f"{kind}_{name}.json", steps, str(base))
-        queries["odd"] = odd_bank(base)
-        first_schema(base)
-    queries["dcase_first"] = queries["dcase_logmel"]
+        with unpinned(base):
+            for kind, group in (("dcase", scenes.DCASE), ("own", scenes.OWN)):
+                for name in group:
+                    if not wanted or f"{kind}_{name}" in wanted:
+                        queries |= make_scene(kind, name, *group[name], base)
+        if not wanted:
+            queries["odd"] = odd_bank(base)
+            first_schema(base)
+            queries["dcase_first"] = queries["dcase_logmel"]
     np.savez_compressed(HERE / "queries.npz", **queries)
     write_scores()
+
+
+def make_scene(kind: str, name: str, commands: list[list[str]], making: int, base: Path) -> dict[str, np.ndarray]:
+    """Write one scene and its bank; return its queries."""
+    folder = scenes.enter(base, base / f"{kind}_{name}")
+    steps, queries = [], {}
+    for number, step in enumerate(scenes.play(folder, commands), 1):
+        assert step["code"] in (0, 1, 3), step
+        steps.append(step)
+        if number == making:
+            keep_banks(kind, name, folder, base)
+            queries = {f"{kind}_{name}": heard(kind, name, folder, commands)}
+    write_json(f"{kind}_{name}.json", steps, str(base))
+    return queries
 
 
 def write_scores() -> None:
@@ -100,12 +106,14 @@ def change_header(path: Path, target: Path, old: str, new: str) -> None:
     target.write_bytes(lzma.compress(struct.pack("<Q", len(head)) + head + content[8 + length :]))
 
 
-def heard(kind: str, folder: Path, commands: list[list[str]]) -> np.ndarray:
+def heard(kind: str, name: str, folder: Path, commands: list[list[str]]) -> np.ndarray:
     """Return embeddings of recordings that are not in the bank, float32[Q, H, D]."""
     with inside(folder):
         if kind == "own":
-            listener = open_machine("banks/pump").listener
+            weights = scenes.WEIGHTS if name == "soundnet" else None
+            listener = open_machine("banks/pump", weights=weights).listener
             files = [Path("new/good.wav"), Path("new/bad.wav"), Path("new/worse.wav")]
+            files = sorted(Path("landing").iterdir()) if name == "stereo" else files
             return np.concatenate([one.vectors for one in listener.hear(files)])
         run = Run(load_config(None, commands[1][2::2]))
         clips = run.dataset.select("fan", "00", "test")
@@ -211,4 +219,4 @@ def make_beats(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

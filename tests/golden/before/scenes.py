@@ -8,34 +8,53 @@ from typing import Any
 from tests.golden.before.backends import unpack
 from tests.golden.before.places import run
 
-SHARED = ("data", "healthy", "more", "long", "new", "models")
+SHARED = ("data", "healthy", "more", "long", "new", "stereo", "landing", "models")
 Step = dict[str, Any]
+
+
+def words(*settings: str) -> list[str]:
+    """Return settings as options, with the recordings of the data set."""
+    return [word for setting in ("data.root=data", *settings) for word in ("--set", setting)]
 
 
 def stage(*settings: str) -> Iterator[list[str]]:
     """Yield the commands of the three stages, and the decisions that can be made on their scores."""
-    words = [word for setting in ("data.root=data", *settings) for word in ("--set", setting)]
-    yield from (["preprocess", *words], ["train", *words], ["infer", *words])
+    given = words(*settings)
+    yield from (["preprocess", *given], ["train", *given], ["infer", *given])
     yield ["evaluate", "--results", "results"]
     for method in ("gamma", "quantile", "pooled", "transport"):
         yield ["decide", "--results", "results", "--far", "0.2", "--method", method]
     yield ["decide", "--results", "results", "--far", "0.2", "--method", "gamma", "--leave-out", "state"]
 
 
-def own(folder: str, *settings: str, window: str = "2s", hop: str = "1s") -> Iterator[list[str]]:
+def own(
+    folder: str, *settings: str, window: str = "2s", hop: str = "1s", weights: str = "", heard: str = "new"
+) -> Iterator[list[str]]:
     """Yield a fit of a machine of one's own and everything that only reads its bank."""
-    words = [word for setting in settings for word in ("--set", setting)]
-    yield ["fit", folder, "--machine", "pump", "--window", window, "--hop", hop, *words]
-    yield from reading()
+    given = [word for setting in settings for word in ("--set", setting)]
+    yield ["fit", folder, "--machine", "pump", "--window", window, "--hop", hop, *given]
+    yield from reading(weights, heard)
 
 
-def reading() -> Iterator[list[str]]:
+def reading(weights: str = "", heard: str = "new") -> Iterator[list[str]]:
     """Yield the commands that read the bank of a machine."""
-    yield ["score", "banks/pump", "new"]
-    yield ["score", "banks/pump", "new/good.wav", "new/bad.wav", "--far", "0.2", "--out", "scores.jsonl"]
+    first, second = ("0.wav", "1.wav") if heard == "landing" else ("good.wav", "bad.wav")
+    more = ["--weights", weights] if weights else []
+    yield ["score", "banks/pump", heard, *more]
+    yield [
+        "score",
+        "banks/pump",
+        f"{heard}/{first}",
+        f"{heard}/{second}",
+        "--far",
+        "0.2",
+        "--out",
+        "scores.jsonl",
+        *more,
+    ]
     yield ["bank", "info", "banks/pump", "--json", "--rows"]
     yield ["bank", "info", "banks/pump"]
-    yield ["explain", "banks/pump", "new/bad.wav", "--json"]
+    yield ["explain", "banks/pump", f"{heard}/{second}", "--json", *more]
 
 
 def curating() -> Iterator[list[str]]:
@@ -61,6 +80,22 @@ BEATS = ("model.embedding=models/tiny.pt", "model.bands=true", "model.pooling=rd
 ONNX = ("model.embedding=onnx:models/toy.onnx",)
 FUSION = "{members: 'knn@logmel_stats+mahalanobis@spectrum:metric=euclidean'}"
 JOINED = ("model.embedding=logmel_stats+spectrum", "scoring.backend=min_fusion", f"scoring.params={FUSION}")
+WEIGHTS = "models/soundnet.safetensors"  # random numbers (`places.unpinned`)
+SOUNDNET = ("model.embedding=soundnet", f"weights.path={WEIGHTS}")
+GRID = ["pooling=mean,max", "backend=knn,ldn,mahalanobis", "metric=cosine,euclidean", "k=1,2"]
+WATCH = [
+    "watch",
+    "banks/pump",
+    "landing",
+    "--once",
+    "--quiet",
+    "--settle",
+    "1ms",
+    "--csv",
+    "watch.csv",
+    "--heartbeat",
+    "0",
+]
 COMPACT = ["bank", "compact", "banks/pump", "--rows", "20"]
 FAN = "data.machines=[fan]"
 
@@ -74,6 +109,8 @@ DCASE = {
         [*stage(*ONNX, FAN, "scoring.backend=domain_z", "augmentation.enabled=true", "decision.leave_out=state")],
         2,
     ),
+    "soundnet": ([*stage(*SOUNDNET, FAN, "decision.method=quantile", "decision.false_alarm_rate=0.2")], 2),
+    "study": ([["study", *words(*ONNX, FAN), "--grid", *GRID]], 0),
 }
 OWN = {
     "pump": ([*own("healthy", *LOGMEL), *curating(), *reading()], 1),
@@ -81,6 +118,8 @@ OWN = {
     "beats": ([*own("healthy", *BEATS, "scoring.metric=euclidean", "model.k=2")], 1),
     "onnx": ([*own("healthy", *ONNX, "scoring.backend=ldn", "scoring.params={K: 2}")], 1),
     "joined": ([*own("healthy", *JOINED)], 1),
+    "soundnet": ([*own("healthy", *SOUNDNET, weights=WEIGHTS)], 1),
+    "stereo": ([*own("stereo", *ONNX, "data.channel=1", heard="landing"), WATCH], 1),
     "long": ([*own("long", *SPECTRUM, window="1s", hop="500ms")], 1),
 }
 
