@@ -8,7 +8,18 @@ import pytest
 
 from echobank.errors import InputError
 from echobank.machines.verdict import COLUMNS, Verdict
-from echobank.watch.events import Closed, Failed, Heartbeat, Opened, OpenEvent, Scored, message_from
+from echobank.watch.events import (
+    Closed,
+    Failed,
+    Heartbeat,
+    Opened,
+    OpenEvent,
+    Scored,
+    SilenceClosed,
+    SilenceOpened,
+    TrialAlarm,
+    message_from,
+)
 
 WINDOW = {
     "id": "1",
@@ -24,7 +35,12 @@ MESSAGES = [
     Opened(**WINDOW, threshold=0.4, event="1"),
     Closed(**WINDOW, **STORY),
     Heartbeat(id="2", machine="pump", time="now", files=3, event=OpenEvent("1", "a.wav", "now", 0.5, 2)),
-    Heartbeat(id="3", machine="pump", time="now", files=0, troubles=("the disk is full",)),
+    Heartbeat(
+        id="3", machine="pump", time="now", files=0, troubles=("the disk is full",), conditions=({"kind": "gap"},)
+    ),
+    SilenceOpened(id="4", machine="pump", time="now", event="4", seconds=300.0, where="from mic"),
+    SilenceClosed(id="5", machine="pump", time="now", event="4", opened="then", where="from mic"),
+    TrialAlarm(id="6", machine="pump", time="now"),
 ]
 
 
@@ -39,7 +55,7 @@ def test_what_is_written_is_read_back(message):
         (MESSAGES[0], ["id", "kind", "machine", "time", "file_time", *COLUMNS]),
         (MESSAGES[2], ["id", "kind", "machine", "time", "file_time", "threshold", *COLUMNS, "event"]),
         (MESSAGES[3], ["id", "kind", "machine", "time", "file_time", *STORY, *COLUMNS]),
-        (MESSAGES[4], ["id", "kind", "machine", "time", "files", "event", "troubles"]),
+        (MESSAGES[4], ["id", "kind", "machine", "time", "files", "event", "troubles", "age", "conditions"]),
     ],
 )
 def test_keys_and_their_order(message, keys):

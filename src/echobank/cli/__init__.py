@@ -33,6 +33,7 @@ COMMANDS = {
     "explain": "say which seconds and which band of a recording are odd",
     "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
     "watch": "score recordings as they land in a folder, and raise events",
+    "listen": "listen live to a microphone, standard input or a network stream",
     "weights": "list encoders, fetch and check their weights",
     "export": "write an encoder as ONNX, to run without torch",
 }

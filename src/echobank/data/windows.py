@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER_QUALITY, Clip, opened, quality
+from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, opened, quality
 from echobank.errors import AudioError
 
 Float32 = NDArray[np.float32]
@@ -49,11 +49,30 @@ def read_windows(
     if size < 1 or round(hop * sample_rate) < 1:
         raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
     with opened(path, channel) as (stream, sha256):
-        for begin, samples in cut(resampled(stream.blocks, stream.rate, sample_rate), size, hop * sample_rate):
-            peak, rms, flags = quality(samples, sample_rate)
-            length = len(samples) / sample_rate
-            rates = (sample_rate, stream.rate, stream.channels, channel)
-            yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
+        yield from cut_stream(stream, seconds=seconds, hop=hop, sample_rate=sample_rate, channel=channel, sha256=sha256)
+
+
+def cut_stream(
+    stream: Stream, *, seconds: float, hop: float, sample_rate: int, channel: int = 0, sha256: str = ""
+) -> Iterator[Window]:
+    """Yield windows of a stream of blocks, each as soon as its last block is there; see `read_windows` for the end.
+
+    The windows do not depend on how the samples are cut into blocks.
+
+    Args:
+        stream: Blocks of one channel, and their rate.
+        seconds: Length of a window.
+        hop: Distance between the beginnings of windows, seconds.
+        sample_rate: Rate wanted, Hz.
+        channel: The channel that the blocks are of, for the record.
+        sha256: Hash of what the stream is of, for the record.
+    """
+    size = round(seconds * sample_rate)
+    for begin, samples in cut(resampled(stream.blocks, stream.rate, sample_rate), size, hop * sample_rate):
+        peak, rms, flags = quality(samples, sample_rate)
+        length = len(samples) / sample_rate
+        rates = (sample_rate, stream.rate, stream.channels, channel)
+        yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
 
 
 def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:

@@ -110,6 +110,19 @@ class Listener:
         """Return a recording as a source of windows for the feeder."""
         return WindowSource(path, self.seconds, self.hop, self.encoder.facts.sample_rate, self.channel)
 
+    def hear_windows(self, path: Path, windows: Sequence[Window], *, profiles: bool = True) -> Heard:
+        """Return what is heard in windows that are cut already, for example those of a stream.
+
+        Args:
+            path: What they are called.
+            windows: At least one.
+            profiles: As `hear`.
+        """
+        try:
+            return _heard(path, windows, self._outputs([window.samples for window in windows], profiles=profiles))
+        except AudioError as error:
+            return _unheard(path, str(error))
+
     def windows(self, path: Path) -> Iterator[Window]:
         """Yield the windows of a recording.
 

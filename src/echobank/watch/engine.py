@@ -17,11 +17,11 @@ from echobank.errors import OutputError
 from echobank.machines.machine import Machine
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
-from echobank.watch.events import Heartbeat
+from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, SilenceOpened
 from echobank.watch.feeds.feed import Arrival, Feed
 from echobank.watch.judge import Judge
 from echobank.watch.outbox import make_delivery
-from echobank.watch.rule import Judged, advance
+from echobank.watch.rule import Judged, advance, message_id
 from echobank.watch.sinks.sink import Sink
 from echobank.watch.state import WatchState
 
@@ -36,6 +36,7 @@ class WatchSettings:
         hysteresis: 0 closes at the threshold, 1 only at the median of the healthy windows.
         heartbeat: Seconds between two heartbeats; 0 gives none.
         only_new: True takes what is there at the first start as seen.
+        silence_after: Seconds without sound, or without a recording, that open an event `no_sound`; 0 never does.
     """
 
     k: int = 3
@@ -43,6 +44,7 @@ class WatchSettings:
     hysteresis: float = 0.3
     heartbeat: float = 60.0
     only_new: bool = False
+    silence_after: float = 0.0
 
 
 class Watch:
@@ -79,7 +81,7 @@ class Watch:
         self._name = machine.name
         start = feed.present if settings.only_new else dict
         self._state = WatchState(state, {"machine": self._name, **feed.identity}, start)
-        self._refused = ""
+        self._refused, self._closed = "", False
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
 
@@ -89,6 +91,26 @@ class Watch:
         again = [*self._feed.troubles, self._refused, *(delivery.trouble for delivery in self._deliveries)]
         stale = self._judge.trouble
         return (*filter(None, [stale]), *(f"{trouble}; trying again" for trouble in again if trouble))
+
+    @property
+    def machine(self) -> Machine:
+        """The machine in force."""
+        return self._judge.machine
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was passed over, one sentence per kind."""
+        return self._feed.left_out
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more sound will ever come."""
+        return self._feed.ended
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything was ever heard."""
+        return bool(self._state.seen)
 
     @property
     def idle(self) -> bool:
@@ -128,6 +150,7 @@ class Watch:
                 self._beat()
                 if stop():
                     break
+            self._mind_silence()
             self._deliver()
             self._forget()
             self._refused = ""
@@ -137,7 +160,10 @@ class Watch:
         return done
 
     def close(self) -> None:
-        """Try once more to deliver, and let go of everything."""
+        """Try once more to deliver, and let go of everything; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._feed.close()
             with suppress(OutputError):
@@ -155,6 +181,20 @@ class Watch:
         ]
         rule, messages = advance(self._judge.rule, self._state.rule, windows, self._name, _now())
         self._state.record(arrival.name, arrival.stamp, rule, messages)
+
+    def _mind_silence(self) -> None:
+        after, silent, open_silence = self._settings.silence_after, self._feed.silence, self._state.silence
+        now, where = _now(), self._feed.title
+        if open_silence is None and after and silent >= after and not self._feed.ended:
+            opened = OpenSilence(message_id(self._name, f"{where}|{now}", SilenceOpened.kind), now)
+            facts = {"machine": self._name, "time": now, "where": where}
+            message = SilenceOpened(id=opened.id, event=opened.id, seconds=round(silent, 1), **facts)
+            self._state.record_silence(opened, [message])
+        elif open_silence is not None and (not after or silent < after):
+            event = open_silence.id
+            facts = {"machine": self._name, "time": now, "where": where, "opened": open_silence.opened}
+            closed = SilenceClosed(id=message_id(self._name, event, SilenceClosed.kind), event=event, **facts)
+            self._state.record_silence(None, [closed])
 
     def _deliver(self) -> None:
         for delivery in self._deliveries:
@@ -182,6 +222,8 @@ class Watch:
             files=len(self._state.seen),
             event=self._state.rule.event,
             troubles=tuple(map(printable, self.troubles)),
+            age=round(self._feed.silence, 1),
+            conditions=self._feed.conditions,
         )
 
 

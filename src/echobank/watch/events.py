@@ -144,16 +144,83 @@ class Heartbeat(Message):
         files: Recordings done.
         event: The event that is open.
         troubles: What is wrong at this moment.
+        age: Seconds since the last recording, or since there was sound.
+        conditions: What was wrong with the sound so far, with start, length and count.
     """
 
     kind: ClassVar[str] = "heartbeat"
     files: int
     event: OpenEvent | None = None
     troubles: tuple[str, ...] = ()
+    age: float | None = None
+    conditions: tuple[Mapping[str, Any], ...] = ()
 
     def _facts(self) -> dict[str, Any]:
         event = self.event.to_values() if self.event else None
-        return {"files": self.files, "event": event, "troubles": list(self.troubles)}
+        facts = {"files": self.files, "event": event, "troubles": list(self.troubles), "age": self.age}
+        return {**facts, "conditions": [dict(condition) for condition in self.conditions]}
+
+
+@dataclass(frozen=True)
+class OpenSilence:
+    """A silence that is not over.
+
+    Attributes:
+        id: Id of the message that opened it.
+        opened: When the message was made, ISO 8601.
+    """
+
+    id: str
+    opened: str
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the silence as a plain mapping."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilenceOpened(Message):
+    """No sound came for too long.
+
+    Attributes:
+        event: Id of the event.
+        seconds: How long there was none.
+        where: Where it should come from.
+    """
+
+    kind: ClassVar[str] = "no_sound"
+    event: str
+    seconds: float
+    where: str
+
+    def _facts(self) -> dict[str, Any]:
+        return {"event": self.event, "seconds": self.seconds, "where": self.where}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilenceClosed(Message):
+    """Sound came again.
+
+    Attributes:
+        event: Id of the event.
+        opened: When it opened, ISO 8601.
+        where: Where the sound comes from.
+    """
+
+    kind: ClassVar[str] = "sound"
+    event: str
+    opened: str
+    where: str
+
+    def _facts(self) -> dict[str, Any]:
+        return {"event": self.event, "opened": self.opened, "where": self.where}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialAlarm(Message):
+    """A message that only shows that messages arrive."""
+
+    kind: ClassVar[str] = "test"
 
 
 def message_from(values: Mapping[str, Any]) -> Message:
@@ -171,10 +238,13 @@ def message_from(values: Mapping[str, Any]) -> Message:
     if kind is Heartbeat:
         fields["event"] = OpenEvent(**values["event"]) if values.get("event") else None
         fields["troubles"] = tuple(values.get("troubles", ()))
+        fields["conditions"] = tuple(values.get("conditions", ()))
     try:
         return kind(**fields)
     except TypeError as error:
         raise InputError(f"a message of kind {kind.kind} lacks a value ({error})", value=values.get("id")) from error
 
 
-_KINDS: dict[str, type[Message]] = {kind.kind: kind for kind in (Scored, Failed, Opened, Closed, Heartbeat)}
+_KINDS: dict[str, type[Message]] = {
+    kind.kind: kind for kind in (Scored, Failed, Opened, Closed, Heartbeat, SilenceOpened, SilenceClosed, TrialAlarm)
+}

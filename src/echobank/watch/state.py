@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from echobank.errors import InputError
 from echobank.journal import Journal, read_journal
 from echobank.storage import write_bytes
-from echobank.watch.events import Message
+from echobank.watch.events import Message, OpenSilence
 from echobank.watch.rule import RuleState
 
 _LONG_JOURNAL = 32 << 20  # bytes after its first line; then what is delivered everywhere is forgotten
@@ -39,6 +39,7 @@ class WatchState:
         self.file = folder / "journal.jsonl"
         self.seen: dict[str, str] = {}
         self.rule = RuleState()
+        self.silence: OpenSilence | None = None
         self.generation, self._first_line = "", 0
         self._identity = dict(identity)
         try:
@@ -62,9 +63,17 @@ class WatchState:
         Raises:
             OutputError: The disk is full or gone.
         """
-        plain = [message.to_values() for message in messages]
-        self._journal.append({"file": name, "stamp": stamp, "state": rule.to_values(), "messages": plain})
+        self._append(name, stamp, rule, self.silence, messages)
         self.seen[name], self.rule = stamp, rule
+
+    def record_silence(self, silence: OpenSilence | None, messages: Sequence[Message]) -> None:
+        """Write down that a silence opened or closed.
+
+        Raises:
+            OutputError: The disk is full or gone.
+        """
+        self._append("", "", self.rule, silence, messages)
+        self.silence = silence
 
     def start_over(self, seen: dict[str, str]) -> None:
         """Replace the journal by its first line; for when every sink has all of it.
@@ -85,6 +94,13 @@ class WatchState:
         self._journal.close()
         self._lock.release()
 
+    def _append(
+        self, name: str, stamp: str, rule: RuleState, silence: OpenSilence | None, messages: Sequence[Message]
+    ) -> None:
+        plain = [message.to_values() for message in messages]
+        record = {"file": name, "stamp": stamp, "state": _state_values(rule, silence), "messages": plain}
+        self._journal.append(record)
+
     def _replay(self) -> bool:
         records = read_journal(self.file)
         first = next(records, None)
@@ -101,22 +117,27 @@ class WatchState:
             )
         self.generation, self._first_line = str(header["generation"]), first[0]
         self.seen.update(header["seen"])
-        self.rule = RuleState.from_values(header["state"])
-        last: dict[str, Any] | None = None
-        for _, last in records:
-            self.seen[last["file"]] = last["stamp"]
-        if last is not None:
-            self.rule = RuleState.from_values(last["state"])
+        state = header["state"]
+        for _, record in records:
+            state = record["state"]
+            if record["file"]:
+                self.seen[record["file"]] = record["stamp"]
+        self.rule = RuleState.from_values(state)
+        self.silence = OpenSilence(**state["silence"]) if state.get("silence") else None
         return True
 
     def _write_header(self) -> None:
         """Replace the journal, in one step, by its first line."""
         generation = uuid.uuid4().hex
-        kept = {"generation": generation, "seen": self.seen, "state": self.rule.to_values()}
+        kept = {"generation": generation, "seen": self.seen, "state": _state_values(self.rule, self.silence)}
         line = json.dumps({**self._identity, **kept}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
         write_bytes(self.file, line)
         self.generation, self._first_line = generation, len(line)
         self._journal = Journal(self.file, durable=True)
+
+
+def _state_values(rule: RuleState, silence: OpenSilence | None) -> dict[str, Any]:
+    return {**rule.to_values(), **({"silence": silence.to_values()} if silence else {})}
 
 
 def _hold(folder: Path) -> FileLock:

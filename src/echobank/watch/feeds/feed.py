@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from echobank.machines.listener import Heard, Listener
 
@@ -46,8 +46,28 @@ class Feed(Protocol):
         ...
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was passed over at the last look, one sentence per kind."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[dict[str, Any], ...]:
+        """What was wrong with the sound so far, with start, length and count, as plain values."""
+        ...
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last recording, or since there was sound."""
+        ...
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more sound will ever come."""
         ...
 
     @property

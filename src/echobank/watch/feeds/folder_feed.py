@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from echobank.data.audio import refused_by_system
 from echobank.data.folder import LeftOut, recordings_in
@@ -122,6 +123,8 @@ class FolderFeed:
         self.landing = Landing(folder, settle, clock)
         self._clock = clock
         self._refused: dict[str, _Refused] = {}
+        newest = max((facts.st_mtime for _, facts in recordings_in(folder)), default=time.time())
+        self._last = clock() - max(0.0, time.time() - newest)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -146,9 +149,24 @@ class FolderFeed:
         return self.landing.left_out.kind_lines
 
     @property
+    def conditions(self) -> tuple[dict[str, Any], ...]:
+        """None: what is wrong with a recording is among its flags."""
+        return ()
+
+    @property
+    def silence(self) -> float:
+        """Age of the last recording, seconds; without one, since the watch began."""
+        return max(0.0, self._clock() - self._last)
+
+    @property
     def idle(self) -> bool:
         """Whether every file was finished at the last look."""
         return not self.landing.waiting
+
+    @property
+    def ended(self) -> bool:
+        """Never: recordings may land for ever."""
+        return False
 
     @property
     def rest(self) -> float:
@@ -183,6 +201,7 @@ class FolderFeed:
             stamp = f"refused {landed.stamp}"  # not that of the file: it is not done
             if seen.get(landed.name) == stamp:
                 return None
+        self._last = self._clock()
         starts = [None] if heard.error else [round(float(start), 3) for start in heard.starts]
         places = tuple(f"{landed.name}|{stamp}|{start}" for start in starts)
         return Arrival(landed.name, stamp, heard, places, (landed.time,) * len(places))

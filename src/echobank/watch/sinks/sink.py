@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 from echobank.errors import ConfigError, EchobankError
 from echobank.watch.events import Message
 
-EVENTS = frozenset({"open", "close", "error", "heartbeat"})
-ROWS = frozenset({"open", "close", "error", "score"})
+EVENTS = frozenset({"open", "close", "error", "heartbeat", "no_sound", "sound", "test"})
+ROWS = frozenset({"open", "close", "error", "score", "no_sound", "sound"})
 
 
 class SinkError(EchobankError):

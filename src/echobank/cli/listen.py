@@ -1,0 +1,117 @@
+"""Listen to a machine live: a microphone, standard input, or a network stream; open and close events as `watch` does.
+
+sources:
+  -                        raw samples or a WAV stream on standard input
+  mic, mic:NAME            a microphone; --list shows them
+  rtsp://..., rtsps://...  a camera or another stream; the sound only (needs ffmpeg)
+  http://..., https://...  a web stream (needs ffmpeg)
+
+With --source NAME=SOURCE, which may be given several times, BANK is a folder of banks.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echobank.cli.own import add_engine, machine_name, seconds
+from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of
+from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
+
+if TYPE_CHECKING:
+    from echobank.machines.machine import Machine
+    from echobank.watch.engine import Watch
+    from echobank.watch.feeds.source import SoundSource
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank listen`."""
+    parser.add_argument("bank", metavar="BANK", nargs="?", help="bank of the machine, or a folder of banks")
+    parser.add_argument("address", metavar="SOURCE", nargs="?", help="where its sound comes from")
+    add_engine(parser)
+    parser.add_argument("--source", metavar="NAME=SOURCE", action="append", default=[], help="one of several machines")
+    parser.add_argument("--list", action="store_true", help="list the microphones with their rates")
+    parser.add_argument("--rate", type=int, default=0, metavar="HZ", help="rate of raw samples or of the microphone")
+    parser.add_argument("--channels", type=int, default=0, metavar="N", help="their number of channels (default: 1)")
+    parser.add_argument("--format", default="s16le", help="raw samples: u8, s16le, s24le, s32le, f32le or f64le")
+    parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in listen/)")
+    parser.add_argument("--record", metavar="DIR", help="only record, in FLAC files of a minute; needs no bank")
+    parser.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="with --record: how long")
+    add_watching(parser, poll=0.2)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Listen until interrupted, or until standard input ends."""
+    if args.list:
+        return _list()
+    if args.record:
+        return _record(args)
+    if args.bank is None or (args.address is None) == (not args.source):
+        raise InputError("say what to listen to", hint="for example: echobank listen banks/pump7 mic")
+    sources = _sources(args)
+    watches: list[Watch] = []
+    try:
+        for name, source in sources.items():
+            watches.append(_watch(args, name, source, [watch.machine for watch in watches]))
+        run_watches(watches, args.poll, until_done=False)
+    finally:
+        for watch in watches:
+            watch.close()
+    return EXIT_BAD_INPUT if any(watch.ended and not watch.heard for watch in watches) else 0
+
+
+def _sources(args: argparse.Namespace) -> "dict[str, SoundSource]":
+    """Return the sources by name; the only one without a name has the empty one."""
+    from echobank.watch.feeds.addresses import source_at
+
+    named: dict[str, str] = {} if args.source else {"": args.address}
+    for text in args.source:
+        name, equals, address = text.partition("=")
+        if not equals or not address:
+            raise ConfigError("not a named source", value=text, hint="write --source pump7=mic")
+        if name in named:
+            raise ConfigError("a source is named twice", value=name)
+        named[machine_name(name)] = address
+    if list(named.values()).count("-") > 1:
+        raise ConfigError("standard input can be one source only")
+    if len(named) > 1 and args.csv:
+        raise ConfigError("a table is for one machine", hint="run one `echobank listen` per machine, or use --webhook")
+    return {
+        name: source_at(address, rate=args.rate, channels=args.channels, kind=args.format)
+        for name, address in named.items()
+    }
+
+
+def _watch(args: argparse.Namespace, name: str, source: "SoundSource", others: "list[Machine]") -> "Watch":
+    from echobank.machines.archive import bank_file
+    from echobank.machines.machine import open_machine
+    from echobank.watch.engine import Watch
+    from echobank.watch.feeds.stream_feed import StreamFeed
+
+    bank = Path(args.bank) / name if name else Path(args.bank)
+    machine = open_machine(bank, device=args.device, weights=args.weights)
+    for other in others:
+        if other.listener.encoder.facts == machine.listener.encoder.facts:  # one encoder in memory serves them all
+            listener = dataclasses.replace(machine.listener, encoder=other.listener.encoder)
+            machine = dataclasses.replace(machine, listener=listener)
+            break
+    state = bank_file(bank).parent / "listen"
+    if args.state:
+        state = Path(args.state) / name if name else Path(args.state)
+    feed = StreamFeed(name or machine.name, source, machine.listener)
+    return Watch(machine, bank, feed, state, sinks_of(args, machine.name), settings_of(args), rate=args.far)
+
+
+def _list() -> int:
+    from echobank.watch.feeds.microphone import devices
+
+    found = devices()
+    for device in found:
+        print(f"mic:{device.index}\t{device.name}\t{device.channels} channels\t{device.rate} Hz")
+    if not found:
+        print("no microphone")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    raise InputError("recording is not built yet")

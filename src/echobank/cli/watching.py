@@ -1,0 +1,131 @@
+"""Options and steps that `watch` and `listen` share: the rule, the sinks, and the loop around the engine."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from echobank.cli.own import add_far, seconds, seconds_from_zero
+from echobank.errors import ConfigError
+
+if TYPE_CHECKING:
+    from echobank.watch.engine import Watch, WatchSettings
+    from echobank.watch.sinks.sink import Sink
+
+
+def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
+    """Add the options of the rule and of the sinks."""
+    parser.add_argument("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
+    parser.add_argument("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
+    parser.add_argument(
+        "--poll", type=seconds, default=poll, help=f"time between two looks (default: {poll:g}s)".replace("%", "%%")
+    )
+    parser.add_argument(
+        "--heartbeat", type=seconds_from_zero, default=60.0, help="time between heartbeats, 0 for none (default: 1min)"
+    )
+    parser.add_argument(
+        "--silence-after",
+        type=seconds_from_zero,
+        default=0.0,
+        metavar="TIME",
+        help="open an event no_sound when nothing was heard for so long, for example 5min (default: never)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
+    parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
+    parser.add_argument("--webhook", metavar="URL", action="append", default=[], help="POST every event as JSON")
+    parser.add_argument("--mqtt", metavar="URL", action="append", default=[], help="mqtt://host:1883/topic")
+    parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
+    add_far(parser)
+
+
+def settings_of(args: argparse.Namespace, *, only_new: bool = False) -> "WatchSettings":
+    """Return the settings of the options that `add_watching` added."""
+    from echobank.watch.engine import WatchSettings
+
+    return WatchSettings(
+        k=args.k_of_n[0],
+        n=args.k_of_n[1],
+        hysteresis=args.hysteresis,
+        heartbeat=args.heartbeat,
+        only_new=only_new,
+        silence_after=args.silence_after,
+    )
+
+
+def sinks_of(args: argparse.Namespace, machine: str) -> "list[Sink]":
+    """Return the sinks of one machine.
+
+    Raises:
+        ConfigError: An address is impossible, or a place is named twice.
+        InputError: A file cannot be appended to.
+    """
+    from echobank.cli.outputs import check_growing
+    from echobank.watch.sinks.csv_file import CSV_COLUMNS, CsvSink
+    from echobank.watch.sinks.lines import LineSink
+    from echobank.watch.sinks.mqtt import MqttSink
+    from echobank.watch.sinks.sink import EVENTS, ROWS
+    from echobank.watch.sinks.webhook import WebhookSink
+
+    kinds = EVENTS | ROWS if args.every_window else EVENTS
+    sinks: list[Sink] = [] if args.quiet else [LineSink()]
+    sinks += [CsvSink(check_growing(path, CSV_COLUMNS, "--csv")) for path in args.csv]
+    sinks += [WebhookSink(url, kinds) for url in args.webhook]
+    sinks += [MqttSink(url, machine, kinds) for url in args.mqtt]
+    names = [sink.name for sink in sinks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError("a place is named twice", value=sorted(twice)[0])
+    return sinks
+
+
+def run_watches(watches: "Sequence[Watch]", poll: float, *, until_done: bool) -> None:
+    """Let watches work until the process is asked to stop, or until nothing is left where that is wanted.
+
+    Args:
+        watches: They take turns.
+        poll: Seconds between two looks when nothing is to be done.
+        until_done: True stops when every watch is idle.
+    """
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    said: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    for watch in watches:
+        print(watch.summary, file=sys.stderr)
+    try:
+        while not stop.is_set():
+            done = sum([watch.step(stop.is_set) for watch in watches])
+            said = _complain(tuple(trouble for watch in watches for trouble in watch.troubles), said)
+            lines = tuple(line for watch in watches for line in watch.left_out)
+            if lines != left_out:
+                left_out = lines
+                print(*(f"echobank: {line}" for line in left_out), sep="\n", file=sys.stderr)
+            if not done:
+                if (until_done or all(watch.ended for watch in watches)) and all(watch.idle for watch in watches):
+                    break
+                stop.wait(max(poll, *(watch.rest for watch in watches)))
+    finally:
+        for watch in watches:
+            watch.close()
+    for watch in watches:
+        print(f"stopped; {watch.summary}", file=sys.stderr)
+
+
+def k_of_n(text: str) -> tuple[int, int]:
+    """Return (k, n) of a text such as 3/5."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"not k of n: {text!r}; write 3/5")
+    return int(k), int(n)
+
+
+def _complain(now: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Print troubles that are new, and that they are over."""
+    for trouble in now:
+        if trouble not in before:
+            print(f"echobank: {trouble}", file=sys.stderr)
+    if before and not now:
+        print("echobank: all is well again", file=sys.stderr)
+    return now

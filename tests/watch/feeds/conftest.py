@@ -1,0 +1,3 @@
+from tests.watch.conftest import bank, fitted, offline
+
+__all__ = ["bank", "fitted", "offline"]
