@@ -118,10 +118,11 @@ class Listener:
             windows: At least one.
             profiles: As `hear`.
         """
-        try:
-            return _heard(path, windows, self._outputs([window.samples for window in windows], profiles=profiles))
-        except AudioError as error:
-            return _unheard(path, str(error))
+        outputs = partial(self._outputs, profiles=profiles)
+        source = CutWindows(path, tuple(windows))
+        with closing(feed([source], outputs, (None, None), self.encoder, batch_size=self.batch_size)) as stream:
+            fed = next(stream)
+        return _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)
 
     def windows(self, path: Path) -> Iterator[Window]:
         """Yield the windows of a recording.
@@ -203,6 +204,29 @@ class WindowSource:
                 yield Piece(identity, window.samples, replace(window, samples=window.samples[:0].copy()))
         if _state(self.path) != before:
             raise AudioError("changed while it was read; still being written?", where=self.path)
+
+
+@dataclass(frozen=True)
+class CutWindows:
+    """Windows that are cut already as a source for the feeder.
+
+    Attributes:
+        path: What they are called.
+        windows: The windows.
+    """
+
+    path: Path
+    windows: tuple[Window, ...]
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the windows; the facts of each are the `Window` without its samples."""
+        for window in self.windows:
+            yield Piece("", window.samples, replace(window, samples=window.samples[:0].copy()))
 
 
 def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) -> Heard:
