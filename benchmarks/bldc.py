@@ -3,7 +3,7 @@
 Reads the brushless-motor recordings of Universidad del Cauca (Mendeley Data j4yr5fmhv4, CC BY 4.0) laid out as
 <root>/{Healthy,Propeller,Bearing}/<motor>/<speed>.wav, and prints a Markdown table.
 
-    python benchmarks/bldc.py --root DIR
+    python benchmarks/bldc.py [--root DIR]
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from recordings import add_recordings
 from sklearn.metrics import roc_auc_score
 
 from echobank import Detector
@@ -63,7 +64,7 @@ def table(root: Path, settings: tuple[str, ...]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True)
+    add_recordings(parser, "--root", "bldc_motors")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     if not args.root.is_dir():

@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from recordings import add_recordings
 
-from echobank.data.audio import read_clip, read_windows
+from echobank.data.audio import read_clip
 from echobank.data.dcase import Recording, scan
+from echobank.data.windows import read_windows
 from echobank.detection.backends import make_backend
 from echobank.detection.bank import Bank, Row
 from echobank.evaluation.intervals import Interval, measure_intervals, percentiles, resample
@@ -54,8 +56,8 @@ class Data:
 def main() -> None:
     """Embed once, score with each back-end, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toycar", type=Path, required=True, help="a DCASE folder with one machine")
-    parser.add_argument("--motors", type=Path, required=True)
+    add_recordings(parser, "--toycar", "dcase2023_toycar_half")
+    add_recordings(parser, "--motors", "bldc_motors")
     parser.add_argument("--held-out", nargs="+", default=["1450", "1650", "1850"], help="motor speeds that are tested")
     parser.add_argument("--encoder", action="append", default=[], metavar="NAME=CARD|FILE")
     parser.add_argument("--concat", action="append", default=[], metavar="NAME=A+B")

@@ -27,9 +27,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
+from recordings import add_recordings
 
-from echobank.data.audio import read_clip, read_windows
+from echobank.data.audio import read_clip
 from echobank.data.dcase import Recording, scan
+from echobank.data.windows import read_windows
 from echobank.detection.bank import Bank, Row
 from echobank.detection.decision import METHODS, Threshold, calibrate, decide
 from echobank.detection.fitted import ScoringSettings
@@ -267,7 +269,7 @@ def trials(args: argparse.Namespace, encoder: Encoder) -> Iterator[tuple[str, Tr
 def main() -> None:
     """Call every trial in every way, print the choice and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--toycar", type=Path, required=True)
+    add_recordings(parser, "--toycar", "dcase2023_toycar_half")
     parser.add_argument("--motors", type=Path)
     parser.add_argument("--synth", type=Path)
     parser.add_argument("--seeds", type=int, default=10)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from recordings import add_recordings
 from safetensors import SafetensorError, safe_open
 
 from echobank.data.audio import read_clip
@@ -48,7 +49,7 @@ def main() -> None:
     parts: dict[str, Callable[[argparse.Namespace], None]] = {"resume": resume, "merge": merged, "costs": costs}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=parts, help="merge needs the runs of resume")
-    parser.add_argument("--root", type=Path, required=True)
+    add_recordings(parser, "--root", "dcase2023_toycar_half")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="a BEATs checkpoint instead of random weights")
     parser.add_argument("--clips", type=int, default=24)

@@ -7,10 +7,10 @@ layer. The rival is fp32; "mixed" scores bf16 queries against the fp32 bank, whi
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from recordings import add_recordings
 from scipy.stats import spearmanr
 
 from echobank.data.audio import read_clip
@@ -24,7 +24,7 @@ BATCH = 8
 def main() -> None:
     """Embed, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, type=Path)
+    add_recordings(parser, "--root", "dcase2023_toycar_half")
     parser.add_argument("--weights", required=True, help="a BEATs checkpoint, or a card's name")
     parser.add_argument("--machine", default="ToyCar")
     parser.add_argument("--clips", type=int, default=200)

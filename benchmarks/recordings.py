@@ -3,6 +3,7 @@
 No recording is part of this repository. Set ECHOBANK_RECORDINGS to the folder that holds them.
 """
 
+import argparse
 import os
 from pathlib import Path
 
@@ -16,6 +17,18 @@ def recordings(name: str) -> Path | None:
     """
     if name not in SETS:
         raise ValueError(f"no set {name!r} of real recordings; the sets are {', '.join(SETS)}")
-    given = os.environ.get("ECHOBANK_RECORDINGS")
-    folder = (Path(given) if given else Path(__file__).parents[2] / "shared" / "data") / name
+    folder = recordings_root() / name
     return folder if folder.is_dir() else None
+
+
+def recordings_root() -> Path:
+    """Return the folder that holds the sets, whether it exists or not."""
+    given = os.environ.get("ECHOBANK_RECORDINGS")
+    return Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+
+
+def add_recordings(parser: argparse.ArgumentParser, option: str, name: str) -> None:
+    """Add an option for a folder of recordings; it may be left out where the set of that name is on this machine."""
+    found = recordings(name)
+    text = f"default: {name} below ECHOBANK_RECORDINGS (docs/recordings.md)"
+    parser.add_argument(option, type=Path, default=found, required=found is None, metavar="DIR", help=text)

@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from recordings import recordings_root
 from sklearn.metrics import roc_auc_score
 
 from echobank import Detector
@@ -117,7 +118,7 @@ def choose(table: dict[str, tuple[float, float, float]]) -> str:
 def main() -> None:
     """Print a table of every candidate, and what the rule takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=Path, required=True, help="folder of the public recordings")
+    parser.add_argument("--recordings", type=Path, default=recordings_root(), help="folder of docs/recordings.md")
     parser.add_argument("--work", type=Path, help="folder for caches (default: a temporary one)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -4,9 +4,9 @@ A line counts once its line end is on disk; a torn last line is cut off when the
 writes a journal at a time; the system frees the lock of one that was killed.
 """
 
-import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from echobank.errors import InputError, OutputError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 _SYNC_SECONDS = 1.0  # a power cut may cost the work of one second; a killed process costs none
 _BLOCK = 1 << 16
@@ -83,7 +88,7 @@ class Journal:
     def _hold(self) -> None:
         """Lock the file; it must still lie where it was opened, not be one that its last writer has removed."""
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._stream.fileno())
         except BlockingIOError as error:
             raise OutputError("another program is writing the journal", where=self.path) from error
         except OSError:  # a file system without locks
@@ -94,6 +99,18 @@ class Journal:
     def _refused(self, error: OSError) -> OutputError:
         hint = "check that the folder is writable and the disk is not full"
         return OutputError(f"cannot write the journal ({error.strerror or error})", where=self.path, hint=hint)
+
+
+def _lock(descriptor: int) -> None:
+    """Take the lock that only one program has; Windows locks bytes and keeps others from reading them."""
+    if sys.platform == "win32":
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # writes go to the end all the same: the file is open for appending
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_journal(path: Path | str, *, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,10 +1,11 @@
 """Invented sounds of one machine for the tests: a hum with harmonics in noise, healthy or with a tone added."""
 
-import resource
 from contextlib import contextmanager
 
 import numpy as np
 import soundfile
+
+from tests.requirements import require
 
 RATE = 16_000
 
@@ -42,6 +43,9 @@ def healthy_folder(folder, count=24, seconds=4.0):
 @contextmanager
 def full_disk(size):
     """Refuse, in the system itself, every byte that would lie at `size` or beyond in any file of this process."""
+    require("posix")
+    import resource
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

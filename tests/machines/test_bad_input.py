@@ -16,6 +16,7 @@ from echobank.errors import InputError
 from echobank.machines.archive import bank_file
 from echobank.machines.listener import WindowSource
 from tests.machines.sounds import RATE, full_disk, healthy_folder, hum, with_tone, write
+from tests.requirements import needs
 
 
 def text(path):
@@ -212,6 +213,7 @@ def test_a_clock_that_goes_backwards_changes_no_decision(fitted, tmp_path, capsy
     assert said["forth"] == said["back"] and "open" in {kind for kind, _, _ in said["back"]}
 
 
+@needs("posix")
 def test_only_files_are_recordings(tmp_path):
     write(tmp_path / "deep" / "a.WAV", hum(0.2))
     os.mkfifo(tmp_path / "pipe.wav")
