@@ -8,7 +8,6 @@ import time
 from echobank.watch.feeds.pipe import Pipe
 from echobank.watch.feeds.stream_feed import StreamFeed
 
-
 UNSETTLED = {"nearest": "", "nearest_start": None}  # of two rows that are equally near in float32, either
 
 
