@@ -67,3 +67,18 @@ def test_one_writer_at_a_time(tmp_path):
         journal.append({"n": 1})
     Journal(tmp_path / "j").close()
     assert records(tmp_path / "j") == [{"n": 0}, {"n": 1}]
+
+
+def test_one_program_writes_at_a_time_and_leaves_no_lock_behind(tmp_path):
+    with Journal(tmp_path / "j") as journal:
+        with pytest.raises(OutputError, match="another program is writing"):
+            Journal(tmp_path / "j")
+        journal.append({"n": 0})
+        journal.replace(b'{"n": 7}\n')
+        with pytest.raises(OutputError, match="another program is writing"):
+            Journal(tmp_path / "j")
+        journal.append({"n": 8})
+    assert records(tmp_path / "j") == [{"n": 7}, {"n": 8}]
+    with Journal(tmp_path / "j") as journal:
+        journal.append({"n": 9})
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]

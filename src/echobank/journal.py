@@ -6,7 +6,6 @@ writes a journal at a time; the system frees the lock of one that was killed.
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,12 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from echobank.errors import InputError, OutputError
+from filelock import FileLock, Timeout
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from echobank.errors import InputError, OutputError
+from echobank.storage import write_bytes
 
 _SYNC_SECONDS = 1.0  # a power cut may cost the work of one second; a killed process costs none
 _BLOCK = 1 << 16
@@ -42,11 +39,15 @@ class Journal:
         self._synced = time.monotonic()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._hold()
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
             self._stream = self.path.open("ab", buffering=0)  # a buffer would write a refused line again on close
-            self._hold()
             self._end = _whole_bytes(self.path)
             self._stream.truncate(self._end)
         except OSError as error:
+            self._let_go()
             raise self._refused(error) from error
 
     def append(self, record: dict[str, Any]) -> None:
@@ -70,12 +71,28 @@ class Journal:
             raise self._refused(error) from error
         self._end += len(line)
 
+    def replace(self, content: bytes) -> None:
+        """Replace everything that was written, in one step.
+
+        Raises:
+            OutputError: The disk is full or gone; then all is as before.
+        """
+        write_bytes(self.path, content)
+        before = self._stream
+        try:
+            self._stream = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._refused(error) from error
+        self._end = len(content)
+        before.close()
+
     def close(self) -> None:
         """Wait for the disk and close the file."""
         if not self._stream.closed:
             with suppress(OSError):  # every record that was asked to be durable is
                 os.fsync(self._stream.fileno())
             self._stream.close()
+            self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -85,32 +102,26 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _hold(self) -> None:
-        """Lock the file; it must still lie where it was opened, not be one that its last writer has removed."""
+    def _hold(self) -> FileLock:
+        """Lock the journal by a file beside it, before it is opened: its last writer may just have removed it."""
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
         try:
-            _lock(self._stream.fileno())
-        except BlockingIOError as error:
+            lock.acquire(timeout=0)
+        except Timeout as error:
             raise OutputError("another program is writing the journal", where=self.path) from error
-        except OSError:  # a file system without locks
-            return
-        if not os.path.samestat(os.fstat(self._stream.fileno()), self.path.stat()):
-            raise OutputError("another program is writing the journal", where=self.path, hint="try again")
+        except NotImplementedError:  # a file system without locks
+            pass
+        return lock
+
+    def _let_go(self) -> None:
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows keeps a file that is open
+                Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def _refused(self, error: OSError) -> OutputError:
         hint = "check that the folder is writable and the disk is not full"
         return OutputError(f"cannot write the journal ({error.strerror or error})", where=self.path, hint=hint)
-
-
-def _lock(descriptor: int) -> None:
-    """Take the lock that only one program has; Windows locks bytes and keeps others from reading them."""
-    if sys.platform == "win32":
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # writes go to the end all the same: the file is open for appending
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError(error.errno, error.strerror) from error
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_journal(path: Path | str, *, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

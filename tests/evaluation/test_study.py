@@ -11,7 +11,7 @@ from echobank.config import load_config
 from echobank.detection.bank import Row, build_bank
 from echobank.errors import ConfigError
 from echobank.evaluation import score_store
-from echobank.evaluation.comparison import RATES, Scored, StudySet, compare, score_set
+from echobank.evaluation.comparison import RATES, CellScores, StudySet, compare, score_set
 from echobank.evaluation.grid import configured, parse_grid
 from echobank.evaluation.intervals import bootstrap_parts, resample
 from echobank.evaluation.metrics import harmonic_means
@@ -32,9 +32,9 @@ def study_set(machine="fan", seed=0, train=40, test=60) -> StudySet:
     return StudySet(build_bank(vectors, rows), queries, tuple(f"{i:03d}.wav" for i in range(test)), anomaly, domains)
 
 
-def scored(data: StudySet, signal: float, seed=0) -> Scored:
+def scored(data: StudySet, signal: float, seed=0) -> CellScores:
     scores = np.random.default_rng(seed).normal(size=len(data.names)) + signal * data.anomaly
-    return Scored(scores, {(rate, "source"): 3 for rate in RATES}, (0.1, 0.2), 10)
+    return CellScores(scores, {(rate, "source"): 3 for rate in RATES}, (0.1, 0.2), 10)
 
 
 def test_grid_is_every_combination_and_the_rest_is_the_configuration():
@@ -70,7 +70,7 @@ def test_settings_are_compared_on_the_same_draws():
     sets = [study_set("fan"), study_set("valve", 1)]
     cells = parse_grid(["k=1,2,3,4"], CONFIG)
     same = [scored(data, 0.5, seed) for seed, data in enumerate(sets)]
-    better = [Scored(s.scores + 2.0 * d.anomaly, s.alarms, s.seconds, 20) for s, d in zip(same, sets, strict=True)]
+    better = [CellScores(s.scores + 2.0 * d.anomaly, s.alarms, s.seconds, 20) for s, d in zip(same, sets, strict=True)]
     first, twin, failed, best = compare(cells, [same, same, "too small", better], sets, draws=300)
     assert twin.difference == 0 and twin.difference_over_clips.holds_zero
     assert best.near_best and not first.near_best and not best.difference_over_clips.holds_zero

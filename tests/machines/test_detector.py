@@ -61,3 +61,11 @@ def test_the_nearest_of_what_was_added_can_be_heard(fitted, tmp_path):
     detector = Detector.load(fitted / "banks" / "pump").add(tmp_path / "odd")
     heard = detector.explain(write(tmp_path / "b.wav", with_tone(hum(2.0, seed=102), 0.0, 2.0)))
     assert heard.verdict.nearest == "a.wav" and heard.nearest is not None
+
+
+def test_without_a_hop_it_is_half_a_window_as_on_the_command_line(fitted, tmp_path):
+    paths = [fitted / "healthy"]
+    Detector("pump7", seconds=2).fit(paths).save(tmp_path / "pump7")
+    verdicts = Detector.load(tmp_path / "pump7").score([fitted / "new"])
+    assert verdicts == Detector.load(fitted / "banks" / "pump").score([fitted / "new"])
+    assert [verdict.start for verdict in verdicts][:3] == [0.0, 1.0, 2.0]

@@ -41,7 +41,7 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # soundfile is not typ
 
 
 @dataclass(frozen=True)
-class Piece:
+class Portion:
     """A stream of samples in a file.
 
     Attributes:
@@ -55,7 +55,7 @@ class Piece:
     open_end: bool = False
 
 
-def open_pieces(handle: BinaryIO, path: Path) -> list[Piece]:
+def open_pieces(handle: BinaryIO, path: Path) -> list[Portion]:
     """Return the streams of an open file, in order: one, or several of a chained Ogg file, all of one kind.
 
     Raises:
@@ -74,7 +74,7 @@ def open_pieces(handle: BinaryIO, path: Path) -> list[Piece]:
     return pieces
 
 
-def decode(pieces: Sequence[Piece], handle: BinaryIO, path: Path, channel: int) -> Iterator[Float32]:
+def decode(pieces: Sequence[Portion], handle: BinaryIO, path: Path, channel: int) -> Iterator[Float32]:
     """Yield float32 blocks of one channel.
 
     Raises:
@@ -100,35 +100,35 @@ def decode(pieces: Sequence[Piece], handle: BinaryIO, path: Path, channel: int) 
         raise AudioError("holds no samples", where=path)
 
 
-def _pieces(handle: BinaryIO, path: Path) -> list[Piece]:
+def _pieces(handle: BinaryIO, path: Path) -> list[Portion]:
     handle.seek(0)
     if handle.read(4) == ogg.MAGIC:
         sounds = [_Sound(joined([Stretch(handle, begin, end)])) for begin, end in ogg.links(handle, path)]
-        return [Piece(sound, sound.frames) for sound in sounds]
+        return [Portion(sound, sound.frames) for sound in sounds]
     if opened := flac.open_ended(handle):
-        return [Piece(_Sound(opened[0]), opened[1], open_end=True)]
+        return [Portion(_Sound(opened[0]), opened[1], open_end=True)]
     handle = check_chunks(handle, path)
     handle.seek(0)
     sound = _Sound(handle)
-    return [_mpeg_piece(handle, sound) if sound.format == "MP3" else Piece(sound, sound.frames)]
+    return [_mpeg_piece(handle, sound) if sound.format == "MP3" else Portion(sound, sound.frames)]
 
 
-def _mpeg_piece(handle: BinaryIO, sound: soundfile.SoundFile) -> Piece:
+def _mpeg_piece(handle: BinaryIO, sound: soundfile.SoundFile) -> Portion:
     """Return an MP3 file as it is, or with a header that states the frames where the decoder would stop early."""
     it = mpeg.count_frames(handle)
     handle.seek(0)
     if it is None:  # free format: there is nothing to count by
-        return Piece(_Sound(handle), sound.frames)
+        return Portion(_Sound(handle), sound.frames)
     counted = it.frames * it.samples
     if it.stated is not None and it.frames <= it.stated + 1:
-        return Piece(_Sound(handle), sound.frames, open_end=True)
+        return Portion(_Sound(handle), sound.frames, open_end=True)
     least = counted - _PRIMING * it.samples
     if sound.frames >= counted:
-        return Piece(_Sound(handle), least, open_end=True)
-    return Piece(_Sound(mpeg.with_header(handle, it)), least, open_end=True)
+        return Portion(_Sound(handle), least, open_end=True)
+    return Portion(_Sound(mpeg.with_header(handle, it)), least, open_end=True)
 
 
-def _blocks(piece: Piece, path: Path, channel: int, before: int) -> Iterator[Float32]:
+def _blocks(piece: Portion, path: Path, channel: int, before: int) -> Iterator[Float32]:
     """Yield float32 blocks; 16-bit files are decoded as integers, which is twice as fast.
 
     A block in which the decoder fails is lost, so one ends where the promised samples do, and small ones follow.

@@ -57,7 +57,7 @@ class StudySet:
 
 
 @dataclass(frozen=True)
-class Scored:
+class CellScores:
     """What one setting gave on one machine and section.
 
     Attributes:
@@ -113,7 +113,7 @@ def backend_of(cell: Cell) -> Backend:
     return make_backend(cell.backend.name, k=cell.k, metric=cell.metric, params=cell.backend.params)
 
 
-def score_set(cell: Cell, data: StudySet, decision: str) -> Scored:
+def score_set(cell: Cell, data: StudySet, decision: str) -> CellScores:
     """Fit one setting on one bank, score the test clips, and count false alarms at each rate.
 
     The domain of a test clip is taken as unknown when it is decided on.
@@ -143,12 +143,12 @@ def score_set(cell: Cell, data: StudySet, decision: str) -> Scored:
         called = decide(scores, None, thresholds).astype(bool)
         for domain in np.unique(data.domains):
             alarms[rate, str(domain)] = int((called & ~data.anomaly & (data.domains == domain)).sum())
-    return Scored(scores, alarms, (fitted - start, scored - fitted), peak)
+    return CellScores(scores, alarms, (fitted - start, scored - fitted), peak)
 
 
 def compare(
     cells: Sequence[Cell],
-    scored: Sequence[Sequence[Scored] | str],
+    scored: Sequence[Sequence[CellScores] | str],
     sets: Sequence[StudySet],
     *,
     reference: int = 0,
@@ -159,7 +159,7 @@ def compare(
 
     Args:
         cells: The settings.
-        scored: For each, one `Scored` a machine and section, or why it could not be scored.
+        scored: For each, one `CellScores` a machine and section, or why it could not be scored.
         sets: The clips of each machine and section, by any pooling.
         reference: Position of the setting that others are compared with.
         seed: Of the bootstrap.
@@ -199,7 +199,7 @@ def compare(
     )
 
 
-def _labelled(data: StudySet, scored: Scored) -> LabelledScores:
+def _labelled(data: StudySet, scored: CellScores) -> LabelledScores:
     row = data.bank.rows[0]
     return LabelledScores(row.machine, row.section, data.names, scored.scores, None, data.anomaly, data.domains)
 
@@ -219,7 +219,7 @@ def _difference(
     return difference, percentiles(resampled[i] - resampled[reference])
 
 
-def _false_alarms(parts: Sequence[Scored], sets: Sequence[StudySet]) -> dict[tuple[float, str], float]:
+def _false_alarms(parts: Sequence[CellScores], sets: Sequence[StudySet]) -> dict[tuple[float, str], float]:
     """Return the share of normal clips called anomalous over the machines whose rate was not refused."""
     shares = {}
     for key in sorted({key for part in parts for key in part.alarms}):

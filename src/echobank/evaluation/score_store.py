@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import echobank.detection
-from echobank.evaluation.comparison import Scored, StudySet, score_set
+from echobank.evaluation.comparison import CellScores, StudySet, score_set
 from echobank.evaluation.grid import Cell
 from echobank.storage import write_json
 
@@ -23,7 +23,7 @@ class ScoreStore:
         self._decision = decision
         self._digests: dict[int, tuple[StudySet, str]] = {}
 
-    def score(self, cell: Cell, data: StudySet) -> Scored:
+    def score(self, cell: Cell, data: StudySet) -> CellScores:
         """Return what an earlier study found, or score now and keep it.
 
         Raises:
@@ -59,7 +59,7 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _plain(scored: Scored) -> dict[str, Any]:
+def _plain(scored: CellScores) -> dict[str, Any]:
     return {
         "scores": scored.scores.tolist(),
         "alarms": [[rate, domain, count] for (rate, domain), count in scored.alarms.items()],
@@ -68,12 +68,12 @@ def _plain(scored: Scored) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Scored | None:
+def _read(path: Path) -> CellScores | None:
     """Return a kept result, None when there is none or it is damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         fit, score = kept["seconds"]
         alarms = {(float(rate), str(domain)): int(count) for rate, domain, count in kept["alarms"]}
-        return Scored(np.array(kept["scores"], dtype=np.float64), alarms, (fit, score), int(kept["peak_bytes"]))
+        return CellScores(np.array(kept["scores"], dtype=np.float64), alarms, (fit, score), int(kept["peak_bytes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -23,7 +23,7 @@ class Detector:
     Args:
         machine: Name of the machine.
         seconds: Length of a window.
-        hop: Distance between the beginnings of windows, seconds.
+        hop: Distance between the beginnings of windows, seconds; None is half a window, as on the command line.
         settings: Overrides such as "model.embedding=beats_base"; see `configs/default.yaml`.
 
     Attributes:
@@ -35,7 +35,12 @@ class Detector:
     harvest_: Harvest
 
     def __init__(
-        self, machine: str = "machine", *, seconds: float = 10.0, hop: float = 5.0, settings: Sequence[str] = ()
+        self,
+        machine: str = "machine",
+        *,
+        seconds: float = 10.0,
+        hop: float | None = None,
+        settings: Sequence[str] = (),
     ) -> None:
         self.machine, self.seconds, self.hop, self.settings = machine, seconds, hop, tuple(settings)
 
@@ -47,7 +52,8 @@ class Detector:
             BankError: They are too few.
         """
         paths = [files] if isinstance(files, str | Path) else list(files)
-        wanted = FitSettings(self.machine, self.seconds, self.hop, tagging or Tagging())
+        hop = self.seconds / 2 if self.hop is None else self.hop
+        wanted = FitSettings(self.machine, self.seconds, hop, tagging or Tagging())
         self.machine_, self.harvest_ = fit_machine(machine_config(None, self.settings), paths, wanted)
         return self
 

@@ -11,7 +11,7 @@ from echobank.data.dcase import Recording
 from echobank.detection.bank import Bank, build_bank
 from echobank.detection.header import BankHeader
 from echobank.errors import BankError, ConfigError, InputError
-from echobank.evaluation.comparison import CellResult, Scored, StudySet, backend_of, compare
+from echobank.evaluation.comparison import CellResult, CellScores, StudySet, backend_of, compare
 from echobank.evaluation.grid import Cell, configured
 from echobank.evaluation.score_store import ScoreStore
 from echobank.evaluation.study_table import study_csv, study_markdown
@@ -134,7 +134,9 @@ def _study_set(bank: Bank, vectors: Float32, recordings: Sequence[Recording]) ->
     )
 
 
-def _score(run: Run, cells: Sequence[Cell], sets: Mapping[_Key, Sequence[StudySet]]) -> Iterator[list[Scored] | str]:
+def _score(
+    run: Run, cells: Sequence[Cell], sets: Mapping[_Key, Sequence[StudySet]]
+) -> Iterator[list[CellScores] | str]:
     """Yield what each setting gave, or why it cannot be used on these banks."""
     store = ScoreStore(run.cache, run.config.decision.method)
     for cell in cells:

@@ -19,7 +19,7 @@ from echobank.models.logmel import MELS
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file, write_json
 from echobank.training.curves import can_draw, draw_curves, write_journal
-from echobank.training.lessons import Course, Lesson, stream
+from echobank.training.lessons import Lesson, LessonPlan, stream
 from echobank.training.loop import LoopSettings, fit
 from echobank.training.objective import Objective, Weights
 from echobank.training.recordings import SoundFile
@@ -120,7 +120,7 @@ def distil(
     teachers = load_teachers(settings.teachers, bands)
     identity = _identity(settings, teachers, recordings)
     cache = folder / "lessons" / _digest(identity) if settings.passes > 1 else None
-    course = Course(tuple(recordings), settings.stream, settings.teachers, bands, settings.lessons, cache)
+    course = LessonPlan(tuple(recordings), settings.stream, settings.teachers, bands, settings.lessons, cache)
     objective = _start(settings, teachers)
     objective.calibrate([course.lesson(number, teachers) for number in range(min(_CALIBRATION, settings.lessons))])
     objective.to(settings.device)
@@ -154,7 +154,7 @@ def _start(settings: DistilSettings, teachers: Teachers) -> Objective:
 
 
 def _loss(
-    course: Course, teachers: Teachers, objective: Objective, settings: DistilSettings
+    course: LessonPlan, teachers: Teachers, objective: Objective, settings: DistilSettings
 ) -> Callable[[int], Tensor]:
     """Return the loss of a step; steps are asked for in order, from any first one."""
     lessons = None

@@ -21,7 +21,7 @@ Lesson = dict[str, Tensor]  # logmel [B, F, 128], identity [B], state [B], targe
 
 
 @dataclass(frozen=True)
-class Course:
+class LessonPlan:
     """The lessons of a training: `lessons` distinct ones, gone through again and again in another order.
 
     Attributes:
@@ -80,7 +80,7 @@ class Course:
 class _Lessons(Dataset[Lesson]):
     """Lessons by step; each worker process has teachers of its own."""
 
-    def __init__(self, course: Course, teachers: Teachers | None) -> None:
+    def __init__(self, course: LessonPlan, teachers: Teachers | None) -> None:
         self._course, self._teachers = course, teachers
 
     def __getitem__(self, step: int) -> Lesson:
@@ -89,7 +89,7 @@ class _Lessons(Dataset[Lesson]):
         return self._course.lesson(self._course.number(step), self._teachers)
 
 
-def stream(course: Course, teachers: Teachers, steps: Sequence[int], workers: int) -> Iterator[Lesson]:
+def stream(course: LessonPlan, teachers: Teachers, steps: Sequence[int], workers: int) -> Iterator[Lesson]:
     """Yield the lessons of steps in order, made ahead by worker processes; 0 makes them here, one at a time."""
     dataset = _Lessons(course, None if workers else teachers)
     loader = DataLoader(

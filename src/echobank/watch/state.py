@@ -85,9 +85,7 @@ class WatchState:
             OutputError: The disk is full or gone.
         """
         self.seen = seen
-        before = self._journal
-        self._write_header()
-        before.close()
+        self._write_header(self._journal)
 
     def close(self) -> None:
         """Close the journal and let the next watch have it."""
@@ -126,14 +124,17 @@ class WatchState:
         self.silence = OpenSilence(**state["silence"]) if state.get("silence") else None
         return True
 
-    def _write_header(self) -> None:
+    def _write_header(self, journal: Journal | None = None) -> None:
         """Replace the journal, in one step, by its first line."""
         generation = uuid.uuid4().hex
         kept = {"generation": generation, "seen": self.seen, "state": _state_values(self.rule, self.silence)}
         line = json.dumps({**self._identity, **kept}, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-        write_bytes(self.file, line)
+        if journal:
+            journal.replace(line)
+        else:
+            write_bytes(self.file, line)
+            self._journal = Journal(self.file, durable=True)
         self.generation, self._first_line = generation, len(line)
-        self._journal = Journal(self.file, durable=True)
 
 
 def _state_values(rule: RuleState, silence: OpenSilence | None) -> dict[str, Any]:
