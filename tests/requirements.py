@@ -85,6 +85,16 @@ def _gpu() -> bool:
 
 
 @cache
+def _alsa() -> bool:
+    """Whether arecord is there, and sounddevice with the library that it needs."""
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return _program("arecord") is not None
+
+
+@cache
 def _gstreamer() -> bool:
     """Whether Debian's Python has the bindings of GStreamer's RTSP server (the tests run it as a program)."""
     return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
@@ -101,6 +111,7 @@ NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "postgresql": ("no PostgreSQL", "apt-get install postgresql", _postgresql),
     "ray": ("no Ray", "pip install 'ray[data]'", lambda: find_spec("ray") is not None),
     "recordings": ("no real recordings", "see docs/recordings.md", recordings),
+    "alsa": ("no ALSA", "apt-get install alsa-utils libportaudio2", _alsa),
     "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),
     "posix": ("no POSIX system", "the test uses signals, limits or devices of one", lambda: os.name == "posix"),
     "linux": ("no Linux", "the test uses /proc or /dev/full", lambda: sys.platform == "linux"),

@@ -47,7 +47,7 @@ class Timeline:
 
     def missing(self, now: float) -> int:
         """Return how many samples are missing in a stream that never stopped, asked after each arrival."""
-        if now - self._since < _ENVELOPE:
+        if now - self._since < _ENVELOPE or self._least == float("inf"):
             return 0
         step, took = self._least - self._usual, now - self._since
         self._least, self._since = float("inf"), now
