@@ -22,9 +22,9 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(scope="session")
-def before(tmp_path_factory):
-    """Give a folder with the recordings and encoders that the stored references were made with."""
-    from tests.golden.before.places import HERE, prepare, unpinned
+def places(tmp_path_factory):
+    """Return a folder with the recordings and encoders that the stored references were made with."""
+    from tests.golden.before.places import HERE, prepare
 
     folder = tmp_path_factory.mktemp("before")
     made = prepare(folder)
@@ -35,5 +35,13 @@ def before(tmp_path_factory):
             f"{len(differ)} of {len(stored['recordings'])} recordings that are made from seeds differ from those of "
             f"the references (first: {differ[0]}), so their scores cannot be compared; made with {stored['versions']}"
         )
-    with unpinned(folder):
-        yield folder
+    return folder
+
+
+@pytest.fixture
+def before(places):
+    """Give that folder, and compute as the references were computed: with one thread, SoundNet from random numbers."""
+    from tests.golden.before.places import one_thread, unpinned
+
+    with unpinned(places), one_thread():
+        yield places

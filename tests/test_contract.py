@@ -18,8 +18,8 @@ def new():
 
 
 @pytest.fixture(scope="module")
-def seen(before, tmp_path_factory):
-    return contract.observed(before, tmp_path_factory.mktemp("contract") / "work")
+def seen(places, tmp_path_factory):
+    return contract.observed(places, tmp_path_factory.mktemp("contract") / "work")
 
 
 def has(old, new, where):

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import threadpool_limits
 
 from echobank.cli import main
 
@@ -119,6 +120,23 @@ def unpinned(folder: Path) -> Iterator[None]:
     home = "echobank.models.encoders.soundnet" if find_spec("echobank.models.encoders") else "echobank.models.soundnet"
     with patch(f"{home}.CONTENT_SHA256", digest.hexdigest()):
         yield
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: sums of float32 in ONNX and BEATs depend on how many there are."""
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"), threadpool_limits(1):
+        if not find_spec("torch"):
+            yield
+            return
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def with_tone(sound: np.ndarray, start: float, end: float) -> np.ndarray:
