@@ -7,7 +7,7 @@ writes a journal at a time; the system frees the lock of one that was killed.
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -56,8 +56,15 @@ class Journal:
         Raises:
             OutputError: The disk is full or gone.
         """
-        text = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
-        line = text.encode("utf-8", "surrogatepass")
+        self.append_all([record])
+
+    def append_all(self, records: Iterable[dict[str, Any]]) -> None:
+        """Write records in one piece, or none of them.
+
+        Raises:
+            OutputError: The disk is full or gone.
+        """
+        line = b"".join(map(_line, records))
         try:
             left = memoryview(line)
             while left:
@@ -147,6 +154,11 @@ def read_journal(path: Path | str, *, start: int = 0) -> Iterator[tuple[int, dic
             if not isinstance(record, dict):
                 raise _damaged(path, offset)
             yield offset, record
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _whole_bytes(path: Path) -> int:

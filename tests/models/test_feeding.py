@@ -2,15 +2,17 @@
 
 import random
 import time
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
 
-from echobank.errors import AudioError
+from echobank.errors import AudioError, ConfigError
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import EncoderFacts
-from echobank.models.feeding import Source, embed
+from echobank.models.feeding import Piece, Source, embed, embed_features, feed
 from echobank.models.pooling import Pooling
 from tests.headers import made
 
@@ -113,3 +115,102 @@ def test_another_maker_has_another_store(tmp_path):
     embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, made(layer=1)))
     done = embed(sources(), Telling(), Pooling(), store=EmbeddingStore(tmp_path, made(layer=2)))
     assert done.from_store == 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording of several pieces; `breaks` is the number of the piece that cannot be read, and how."""
+
+    name: str
+    lengths: tuple[int, ...]
+    breaks: tuple[int, BaseException] | None = None
+
+    def pieces(self):
+        for number, length in enumerate(self.lengths):
+            if self.breaks and number == self.breaks[0]:
+                raise self.breaks[1]
+            yield Piece(f"{self.name}{number}", np.full(length, number, np.float32), number)
+
+
+def fed(recordings, encoder, **settings):
+    work = partial(embed_features, encoder=encoder, poolings=[Pooling()])
+    return list(feed(recordings, work, [None], encoder, **settings))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_recordings_of_many_pieces_come_whole_and_in_order(workers):
+    recordings = [Recording(str(i), (160,) * (37 * (i % 3)) + (320,)) for i in range(40)]
+    every = fed(iter(recordings), Telling(), batch_size=4, workers=workers)
+    assert [item.name for item in every] == [str(i) for i in range(40)]
+    for recording, item in zip(recordings, every, strict=True):
+        assert item.facts == tuple(range(len(recording.lengths))) and not item.error
+        assert [float(output[0].mean()) for output in item.outputs] == list(item.facts)
+
+
+def test_batches_depend_on_the_sources_alone():
+    made = []
+    recordings = [Recording(str(i), (160,) * (i % 7) + (320,) * (i % 3) + (480,)) for i in range(60)]
+    for workers in (1, 2, 7):
+        encoder = Telling()
+        fed(recordings, encoder, batch_size=4, workers=workers)
+        made.append(sorted(map(tuple, encoder.batches)))
+    assert made[0] == made[1] == made[2]
+
+
+def test_sources_are_asked_for_a_few_batches_ahead():
+    asked = []
+
+    def recordings():
+        for i in range(500):
+            asked.append(i)
+            yield Recording(str(i), (160,))
+
+    encoder = Telling()
+    work = partial(embed_features, encoder=encoder, poolings=[Pooling()])
+    stream = feed(recordings(), work, [None], encoder, batch_size=4, workers=2)
+    assert next(stream).name == "0" and len(asked) <= 16
+    stream.close()
+    assert len(asked) <= 16
+
+
+@pytest.mark.parametrize("at", [0, 30])
+@pytest.mark.parametrize("error", [AudioError("no sound"), ValueError("odd"), MemoryError(), UnicodeError("bad\nname")])
+def test_whatever_a_source_raises_is_told_and_the_others_go_on(error, at):
+    recordings = [Recording("a", (160,) * 5), Recording("bad", (160,) * 40, (at, error)), Recording("c", (160,) * 3)]
+    good, bad, other = fed(recordings, Telling(), batch_size=4)
+    assert (len(good.facts), len(other.facts), bad.facts, bad.outputs) == (5, 3, (), ())
+    assert type(error).__name__ in bad.error or "no sound" in bad.error
+    assert "\n" not in bad.error
+
+
+class Choosy(Telling):
+    """Cannot embed pieces that hold a 3."""
+
+    def tokens(self, waveforms, layer=None):
+        if any((waveform == 3).any() for waveform in waveforms):
+            raise RuntimeError("not this one")
+        return super().tokens(waveforms, layer)
+
+
+def test_a_piece_that_cannot_be_embedded_costs_its_own_source_only():
+    every = fed([Recording("a", (160,) * 3), Recording("b", (160,) * 4), Recording("c", (160,) * 2)], Choosy())
+    assert [bool(item.error) for item in every] == [False, True, False]
+    assert "RuntimeError: not this one" in every[1].error and every[1].error.startswith("b: ")
+
+
+def test_a_setting_that_the_encoder_does_not_have_ends_the_run():
+    class Unset(Telling):
+        def tokens(self, waveforms, layer=None):
+            raise ConfigError("no such layer")
+
+    with pytest.raises(ConfigError):
+        fed([Recording("a", (160,) * 3)], Unset())
+
+
+def test_pieces_that_are_stored_are_not_embedded_again(tmp_path):
+    store = EmbeddingStore(tmp_path, made())
+    for breaks in (1000, 0):
+        encoder = Telling(breaks)
+        work = partial(embed_features, encoder=encoder, poolings=[Pooling()])
+        (item,) = feed([Recording("a", (160,) * 9)], work, [store], encoder)
+        assert [float(output[0].mean()) for output in item.outputs] == list(range(9))

@@ -1,9 +1,10 @@
 """A machine that is watched: its bank, the listener that made it, the back-end and the calibration."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -77,35 +78,33 @@ class Machine:
             return [[Verdict(str(heard.path), error=heard.error)] for heard in recordings]
         vectors = np.concatenate(usable)
         scores, near = self.backend.score(vectors), self.backend.nearest(vectors)
-        judged: list[list[Verdict]] = []
-        begin = 0
-        for heard in recordings:
-            part = slice(begin, begin + len(heard))
-            begin += len(heard)
-            judged.append(self._verdicts(heard, scores[part], near[part]))
-        return judged
+        columns = scores, self.calibration.p_values(scores), self.calibration.percentiles(scores), near
+        windows = zip(*(column.tolist() for column in columns), strict=True)
+        return [self._verdicts(heard, windows) for heard in recordings]
 
-    def _verdicts(self, heard: Heard, scores: Float64, near: NDArray[np.int64]) -> list[Verdict]:
+    def _verdicts(self, heard: Heard, windows: Iterator[tuple[float, float, float, int]]) -> list[Verdict]:
+        """Return the verdicts on one recording; takes score, p-value, percentile and nearest row of each window."""
         if heard.error:
             return [Verdict(str(heard.path), error=heard.error)]
         known = (REMEMBERED,) if heard.sha256 in self._remembered else ()
-        p_values, percentiles = self.calibration.p_values(scores), self.calibration.percentiles(scores)
-        return [
-            Verdict(
+        judged: list[Verdict] = []
+        for i, (score, p_value, percentile, near) in enumerate(islice(windows, len(heard))):
+            row = self.bank.rows[near]
+            verdict = Verdict(
                 file=str(heard.path),
                 start=round(float(heard.starts[i]), 3),
                 seconds=round(float(heard.lengths[i]), 3),
-                score=float(score),
-                p_value=float(p_values[i]),
-                percentile=float(percentiles[i]),
+                score=score,
+                p_value=p_value,
+                percentile=percentile,
                 decision=int(score > self.threshold),
-                nearest=self.bank.rows[near[i]].file,
-                nearest_start=round(self.bank.rows[near[i]].start, 3),
+                nearest=row.file,
+                nearest_start=round(row.start, 3),
                 level_dbfs=round(float(heard.levels[i]), 1),
                 flags="+".join((*heard.flags[i], *known)),
             )
-            for i, score in enumerate(scores)
-        ]
+            judged.append(verdict)
+        return judged
 
 
 def assemble(bank: Bank, listener: Listener, notices: tuple[str, ...] = ()) -> Machine:

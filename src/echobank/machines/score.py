@@ -4,6 +4,7 @@ Every finished recording is a line of a journal beside the table; the table is w
 end, in one step, and the journal is removed.
 """
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from echobank.machines.verdict import Verdict, from_plain, plain
 from echobank.models.feeding import clips_a_batch
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file, stamp_of
+
+_WRITE_SECONDS = 0.1  # a process that is killed loses no more than this of what it scored
 
 
 @dataclass(frozen=True)
@@ -85,25 +88,37 @@ def score_to_table(
     header = {"bank": sha256_file(bank_file(bank)), "threshold": machine.threshold}
     with Journal(file) as journal:
         done = _open_journal(file, header)
-        waiting = [path for path in paths if done.get(str(path)) != stamp_of(path)[0]]
+        waiting = [path for path in paths if str(path) not in done or done[str(path)] != stamp_of(path)[0]]
         if not file.stat().st_size:
             journal.append(header)
-        stamps: dict[Path, str] = {}
-
-        def stamped() -> Iterator[Path]:  # a file that changes once it is read is scored again by the next run
-            for path in waiting:
-                stamps[path] = stamp_of(path)[0]
-                yield path
-
-        with closing(score_stream(machine, stamped())) as stream:
-            steps = zip(waiting, stream, strict=True)
-            for path, verdicts in progress(steps, total=len(waiting), label="score"):
-                rows = [plain(verdict) for verdict in verdicts]
-                journal.append({"file": str(path), "stamp": stamps.pop(path), "rows": rows})
+        _score(machine, waiting, journal, progress)
         counting = Counting(len(paths) - len(waiting))
         write_table(out, counting.watch(_replay(file, {str(path) for path in paths}), see))
         file.unlink()
     return counting.result()
+
+
+def _score(machine: Machine, paths: Sequence[Path], journal: Journal, progress: Progress) -> None:
+    """Score recordings into the journal, some in one piece; an interruption costs none that was scored."""
+    stamps: dict[Path, str] = {}
+
+    def stamped() -> Iterator[Path]:  # a file that changes once it is read is scored again by the next run
+        for path in paths:
+            stamps[path] = stamp_of(path)[0]
+            yield path
+
+    scored: list[dict[str, Any]] = []
+    written = time.monotonic()
+    with closing(score_stream(machine, stamped())) as stream:
+        try:
+            for path, verdicts in progress(zip(paths, stream, strict=True), total=len(paths), label="score"):
+                rows = [plain(verdict) for verdict in verdicts]
+                scored.append({"file": str(path), "stamp": stamps.pop(path), "rows": rows})
+                if time.monotonic() - written > _WRITE_SECONDS:
+                    journal.append_all(scored)
+                    scored, written = [], time.monotonic()
+        finally:
+            journal.append_all(scored)
 
 
 def journal_file(out: Path) -> Path:
