@@ -31,7 +31,7 @@ _WARM_UP = RATE // 4
 
 
 @dataclass(frozen=True)
-class Condition:
+class OperatingPoint:
     """An operating point and where it is heard.
 
     Attributes:
@@ -71,16 +71,16 @@ class MachineType:
     name: str
     voice: Voice
     faults: tuple[str, ...]
-    source: tuple[Condition, ...]
-    target: tuple[Condition, ...]
+    source: tuple[OperatingPoint, ...]
+    target: tuple[OperatingPoint, ...]
     severity: tuple[float, float]
     attributes_known: bool = True
     supplemental: str = "noise"
 
 
-def _toy(car: str, speed: str, mic: int, relative: float, variant: int, noise: str, snr: float) -> Condition:
+def _toy(car: str, speed: str, mic: int, relative: float, variant: int, noise: str, snr: float) -> OperatingPoint:
     attributes = (("car", car), ("spd", speed), ("mic", str(mic)))
-    return Condition(attributes, relative, 0.5, noise, snr, mic, variant)
+    return OperatingPoint(attributes, relative, 0.5, noise, snr, mic, variant)
 
 
 MACHINES: dict[str, MachineType] = {
@@ -117,11 +117,11 @@ MACHINES: dict[str, MachineType] = {
             bearing,
             BEARING_FAULTS,
             tuple(
-                Condition((("vel", vel), ("loc", "A")), speed, load, "pink", 5, 3)
+                OperatingPoint((("vel", vel), ("loc", "A")), speed, load, "pink", 5, 3)
                 for vel, speed, load in (("6", 0.8, 0.3), ("10", 1.0, 0.5), ("14", 1.2, 0.7))
             ),
             tuple(
-                Condition((("vel", vel), ("loc", "C")), speed, 0.6, "hum", 9, 4)
+                OperatingPoint((("vel", vel), ("loc", "C")), speed, 0.6, "hum", 9, 4)
                 for vel, speed in (("20", 1.5), ("24", 1.7))
             ),
             (0.05, 0.45),
@@ -132,9 +132,11 @@ MACHINES: dict[str, MachineType] = {
             "fan",
             fan,
             FAN_FAULTS,
-            tuple(Condition((("m-n", name),), 1.0, 0.5, noise, 5, 5) for name, noise in (("W", "pink"), ("X", "hum"))),
             tuple(
-                Condition((("m-n", name),), 1.0, 0.5, noise, 12, 5)
+                OperatingPoint((("m-n", name),), 1.0, 0.5, noise, 5, 5) for name, noise in (("W", "pink"), ("X", "hum"))
+            ),
+            tuple(
+                OperatingPoint((("m-n", name),), 1.0, 0.5, noise, 12, 5)
                 for name, noise in (("Y", "babble"), ("Z", "impacts"))
             ),
             (0.2, 0.9),
@@ -144,7 +146,7 @@ MACHINES: dict[str, MachineType] = {
             gearbox,
             GEARBOX_FAULTS,
             tuple(
-                Condition((("volt", volt), ("wt", weight)), speed, load, "hum", 9, 6)
+                OperatingPoint((("volt", volt), ("wt", weight)), speed, load, "hum", 9, 6)
                 for volt, speed, weight, load in (
                     ("1.0", 0.85, "0", 0.1),
                     ("1.5", 1.0, "50", 0.4),
@@ -152,7 +154,7 @@ MACHINES: dict[str, MachineType] = {
                 )
             ),
             tuple(
-                Condition((("volt", "2.5"), ("wt", weight)), 1.3, load, "pink", 3, 7)
+                OperatingPoint((("volt", "2.5"), ("wt", weight)), 1.3, load, "pink", 3, 7)
                 for weight, load in (("130", 0.8), ("150", 0.95))
             ),
             (0.2, 0.9),
@@ -162,14 +164,14 @@ MACHINES: dict[str, MachineType] = {
             slider,
             SLIDER_FAULTS,
             tuple(
-                Condition((("vel", vel), ("ac", ac)), speed, load, "pink", 5, 8)
+                OperatingPoint((("vel", vel), ("ac", ac)), speed, load, "pink", 5, 8)
                 for vel, speed, ac, load in (
                     ("300", 0.8, "0.03", 0.2),
                     ("500", 1.0, "0.08", 0.5),
                     ("700", 1.2, "0.11", 0.7),
                 )
             ),
-            (Condition((("vel", "1000"), ("ac", "0.30")), 1.35, 0.9, "hum", 9, 8),),
+            (OperatingPoint((("vel", "1000"), ("ac", "0.30")), 1.35, 0.9, "hum", 9, 8),),
             (0.35, 1.0),
             attributes_known=False,
         ),
@@ -178,10 +180,10 @@ MACHINES: dict[str, MachineType] = {
             valve,
             VALVE_FAULTS,
             tuple(
-                Condition((("pat", pattern),), speed, 0.5, "pink", 5, 9)
+                OperatingPoint((("pat", pattern),), speed, 0.5, "pink", 5, 9)
                 for pattern, speed in (("00", 0.9), ("01", 1.2))
             ),
-            (Condition((("pat", "03"),), 1.4, 0.6, "hum", 12, 9),),
+            (OperatingPoint((("pat", "03"),), 1.4, 0.6, "hum", 12, 9),),
             (0.3, 1.0),
             supplemental="machine",
         ),
@@ -203,7 +205,7 @@ def find_machine(name: str) -> MachineType:
 
 
 def render(
-    machine: MachineType, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
+    machine: MachineType, identity: int, condition: OperatingPoint, fault: Fault | None, seconds: float, rng: Rng
 ) -> Float32:
     """Return one machine alone, as its microphone hears it, float32[T] in [-1, 1] at `signals.RATE`.
 
@@ -236,7 +238,7 @@ def render(
     return clip
 
 
-def background(condition: Condition, seconds: float, rng: Rng) -> Float32:
+def background(condition: OperatingPoint, seconds: float, rng: Rng) -> Float32:
     """Return the factory noise of a condition alone, at the level it has in a recording, float32[T]."""
     level = _LEVEL * 10.0 ** (-(condition.snr_db + _SNR_SPREAD_DB * rng.standard_normal()) / 20)
     clip: Float32 = (level * factory_noise(condition.noise, round(seconds * RATE), rng)).astype(np.float32)
@@ -244,7 +246,7 @@ def background(condition: Condition, seconds: float, rng: Rng) -> Float32:
 
 
 def record(
-    machine: MachineType, identity: int, condition: Condition, fault: Fault | None, seconds: float, rng: Rng
+    machine: MachineType, identity: int, condition: OperatingPoint, fault: Fault | None, seconds: float, rng: Rng
 ) -> Float32:
     """Return one recording: the machine and its factory noise, float32[T] in [-1, 1] at `signals.RATE`.
 

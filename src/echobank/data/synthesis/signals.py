@@ -1,6 +1,6 @@
 """What machine sounds are built from: turning shafts, harmonics, struck structures, coloured noise.
 
-Everything is float64 at `RATE`. Physics and signal models: Randall, "Vibration-based Condition Monitoring",
+Everything is float64 at `RATE`. Physics and signal models: Randall, "Vibration-based OperatingPoint Monitoring",
 Wiley 2011, chapters 2 and 3.
 """
 

@@ -24,8 +24,8 @@ import soundfile
 from echobank.cores import core_count
 from echobank.data.synthesis.machine_types import (
     MACHINES,
-    Condition,
     MachineType,
+    OperatingPoint,
     background,
     find_machine,
     record,
@@ -83,7 +83,7 @@ class PlannedClip:
 
     machine: str
     file: str
-    condition: Condition
+    condition: OperatingPoint
     fault: str = ""
     role: str = "recording"
 
@@ -239,7 +239,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _attributes(machine: MachineType, condition: Condition) -> str:
+def _attributes(machine: MachineType, condition: OperatingPoint) -> str:
     if not machine.attributes_known:
         return "noAttribute"
     return "_".join(f"{name}_{value}" for name, value in condition.attributes)

@@ -8,7 +8,7 @@ from echobank.watch.feeds.samples import SampleFormat
 
 
 @dataclass(frozen=True)
-class Piece:
+class SampleRun:
     """Samples that follow each other without a gap.
 
     Attributes:
@@ -31,14 +31,14 @@ class Ring:
     def __init__(self, form: SampleFormat, seconds: float) -> None:
         self.form = form
         self._most = max(1, round(seconds * form.rate)) * form.frame
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[SampleRun] = deque()
         self._bytes = 0
         self._lock = threading.Lock()
 
     def append(self, first: int, data: bytes) -> None:
         """Add whole frames that begin at a sample number; a number beyond the last one leaves a gap."""
         with self._lock:
-            self._pieces.append(Piece(first, data))
+            self._pieces.append(SampleRun(first, data))
             self._bytes += len(data)
             while self._bytes - len(self._pieces[0].data) >= self._most:
                 self._bytes -= len(self._pieces.popleft().data)
@@ -49,10 +49,10 @@ class Ring:
         with self._lock:
             return self._end(self._pieces[-1]) if self._pieces else 0
 
-    def read(self, first: int, end: int) -> list[Piece]:
+    def read(self, first: int, end: int) -> list[SampleRun]:
         """Return what is kept of the samples from `first` to before `end`, one piece per stretch without a gap."""
         frame = self.form.frame
-        found: list[Piece] = []
+        found: list[SampleRun] = []
         with self._lock:
             kept = list(self._pieces)
         for piece in kept:
@@ -61,10 +61,10 @@ class Ring:
                 continue
             data = piece.data[(begin - piece.first) * frame : (stop - piece.first) * frame]
             if found and self._end(found[-1]) == begin:
-                found[-1] = Piece(found[-1].first, found[-1].data + data)
+                found[-1] = SampleRun(found[-1].first, found[-1].data + data)
             else:
-                found.append(Piece(begin, data))
+                found.append(SampleRun(begin, data))
         return found
 
-    def _end(self, piece: Piece) -> int:
+    def _end(self, piece: SampleRun) -> int:
         return piece.first + len(piece.data) // self.form.frame
