@@ -209,7 +209,7 @@ def _as_plain(bank: Bank, *, rows: bool, log: bool) -> dict[str, Any]:
 
 def _say(before: Bank, after: Bank) -> None:
     from echobank.machines.health import percent
-    from echobank.machines.machine import rate_and_threshold
+    from echobank.machines.machine import ZERO_THRESHOLD, rate_and_threshold
 
     if archive.revision_of(before) == archive.revision_of(after):
         print(f"nothing to change: {len(after)} windows as before (revision {archive.revision_of(after)})")
@@ -217,3 +217,5 @@ def _say(before: Bank, after: Bank) -> None:
     (_, old), (rate, new) = rate_and_threshold(before), rate_and_threshold(after)
     print(f"{len(before)} windows before, {len(after)} now (revision {archive.revision_of(after)})")
     print(f"alarm above {old:.4g} before, {new:.4g} now, at a rate of {percent(rate)}")
+    if new <= 0:
+        print(ZERO_THRESHOLD, file=sys.stderr)

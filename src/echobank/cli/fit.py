@@ -1,6 +1,7 @@
 """Learn what a machine of your own sounds like from a folder of healthy recordings; write its memory bank."""
 
 import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     bank = archive.put(path, machine.bank, "fit", recordings=len(harvest.heard))
     for line in [*describe_harvest(harvest), *describe_health(health(machine.bank))]:
         print(line)
+    for notice in machine.notices:
+        print(notice, file=sys.stderr)
     print(f"wrote {archive.bank_file(path)}")
     if archive.revision_of(bank) > 1:
         print(f"the bank that lay there can be had back: echobank bank undo {path}")

@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +28,7 @@ RESAMPLER = f"soxr {RESAMPLER_QUALITY}"  # its version stands among those of a r
 _REFUSED = "cannot be read ("
 _IN_MEMORY_BYTES = 64 << 20
 _FLOOR_DBFS = -200.0
+_PART = 1 << 16
 _SILENT_SPAN = 2.0**-23  # one step of a 24-bit converter
 _FULL_SCALE = 32767 / 32768
 _CLIPPED_RUN = 3
@@ -50,7 +51,9 @@ class Clip:
         peak_dbfs: Largest magnitude, dB of full scale, at least -200; before resampling.
         rms_dbfs: Root mean square, dB of full scale, at least -200; before resampling.
         flags: Among "silent" (constant), "clipped" (three samples in a row at full scale, or beyond it), "dc"
-            (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s).
+            (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s). They are judged on
+            the samples of the file: resampling makes a stuck value ring.
+        sound_sha256: Hash of `samples`; the same sound in another container (WAV, FLAC, another tag) has the same.
     """
 
     samples: Float32
@@ -63,6 +66,7 @@ class Clip:
     peak_dbfs: float
     rms_dbfs: float
     flags: tuple[str, ...]
+    sound_sha256: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,24 @@ def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) 
     if not len(samples):
         raise AudioError("too short to use", value=f"{len(source)} samples", where=path)
     peak, rms, flags = quality(source, stream.rate)
-    seconds = len(source) / stream.rate
-    return Clip(samples, sample_rate, stream.rate, stream.channels, channel, seconds, sha256, peak, rms, flags)
+    return Clip(
+        samples,
+        sample_rate,
+        stream.rate,
+        stream.channels,
+        channel,
+        len(source) / stream.rate,
+        sha256,
+        peak,
+        rms,
+        flags,
+        sound_sha256=hash_of(samples),
+    )
+
+
+def hash_of(samples: Float32) -> str:
+    """Return the SHA-256 of samples float32[T], in lower-case hexadecimal."""
+    return hashlib.sha256(samples.astype("<f4").tobytes()).hexdigest()
 
 
 @contextmanager
@@ -138,8 +158,7 @@ def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]
     low, high = float(samples.min()), float(samples.max())
     peak = max(high, -low)
     mean = float(samples.mean(dtype=np.float64))
-    wide = samples.astype(np.float64)  # in float32 the power of a sample of 1e20 overflows
-    power = float(np.dot(wide, wide)) / len(wide)
+    power = _energy(samples) / len(samples)
     silent = high - low < _SILENT_SPAN
     flags = {
         "silent": silent,
@@ -148,6 +167,12 @@ def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]
         "short": len(samples) < _SHORT_SECONDS * rate,
     }
     return _decibel(peak, 20.0), _decibel(power, 10.0), tuple(name for name, raised in flags.items() if raised)
+
+
+def _energy(samples: Float32) -> float:
+    """Return the sum of squares in float64, where no sample overflows; a part at a time, so that memory is bounded."""
+    parts = (samples[i : i + _PART].astype(np.float64) for i in range(0, len(samples), _PART))
+    return sum(float(np.dot(part, part)) for part in parts)
 
 
 def _has_run(hot: NDArray[np.bool_]) -> bool:

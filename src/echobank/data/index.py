@@ -35,6 +35,7 @@ class ClipFacts:
         rms_dbfs: As `Clip`.
         flags: As `Clip`.
         error: Why the recording cannot be used; empty when it can.
+        sound_sha256: As `Clip`; empty in an index of an older version.
     """
 
     path: str
@@ -49,6 +50,7 @@ class ClipFacts:
     rms_dbfs: float = 0.0
     flags: tuple[str, ...] = ()
     error: str = ""
+    sound_sha256: str = ""
 
 
 _FIELDS = {field.name for field in fields(ClipFacts)}

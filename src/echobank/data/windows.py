@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, opened, quality
+from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, hash_of, opened, quality
+from echobank.data.original import Original
 from echobank.errors import AudioError
 
 Float32 = NDArray[np.float32]
@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Window(Clip):
-    """A stretch of a recording; level and flags are those of the stretch, after resampling.
+    """A stretch of a recording; the level is that of the stretch after resampling, the flags those before.
 
     Attributes:
         start: Where it begins in the recording, seconds.
@@ -68,11 +68,15 @@ def cut_stream(
         sha256: Hash of what the stream is of, for the record.
     """
     size = round(seconds * sample_rate)
-    for begin, samples in cut(resampled(stream.blocks, stream.rate, sample_rate), size, hop * sample_rate):
+    original = Original(stream.blocks, stream.rate / sample_rate, size) if stream.rate != sample_rate else None
+    blocks = original.passing() if original else stream.blocks
+    for begin, samples in cut(resampled(blocks, stream.rate, sample_rate), size, hop * sample_rate):
         peak, rms, flags = quality(samples, sample_rate)
-        length = len(samples) / sample_rate
-        rates = (sample_rate, stream.rate, stream.channels, channel)
-        yield Window(samples, *rates, length, sha256, peak, rms, flags, begin / sample_rate)
+        if original:
+            flags = quality(original.stretch(begin, len(samples)), stream.rate)[2]
+        length, start = len(samples) / sample_rate, begin / sample_rate
+        rates, sound = (sample_rate, stream.rate, stream.channels, channel), hash_of(samples)
+        yield Window(samples, *rates, length, sha256, peak, rms, flags, start, sound_sha256=sound)
 
 
 def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
@@ -119,6 +123,13 @@ def resampled(blocks: Iterable[Float32], rate: int, wanted: int) -> Iterator[Flo
         yield soxr.resample(first, rate, wanted, quality=RESAMPLER_QUALITY)
         return
     resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality=RESAMPLER_QUALITY)
-    for block in chain((first, second), ahead):
-        yield resampler.resample_chunk(block)
+    waiting = [first, second]
+    del first, second  # no block is held that is done with
+
+    def ordered() -> Iterator[Float32]:
+        while waiting:
+            yield waiting.pop(0)
+        yield from ahead
+
+    yield from map(resampler.resample_chunk, ordered())
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -190,7 +190,11 @@ def load_bank(path: Path | str) -> Bank:
 def _unpacked(
     header: BankHeader, arrays: Mapping[str, NDArray[Any]], extras: Mapping[str, NDArray[np.float32]]
 ) -> Bank:
-    words = {name: _unpack(f"row.{name}", arrays) for name in WORDS}
+    words = {name: _unpack(f"row.{name}", arrays) for name in WORDS if name != "sound_sha256"}
+    if "row.sound_sha256.codes" in arrays:
+        words["sound_sha256"] = _unpack("row.sound_sha256", arrays)
+    else:  # a bank from before this column
+        words["sound_sha256"] = Words.of([""] * len(words["file"]))
     rows = Rows(words, {name: arrays[f"row.{name}"] for name in NUMBERS})
     own = {name.removeprefix("own."): array for name, array in arrays.items() if name.startswith("own.")}
     dropped = Dropped()

@@ -29,6 +29,8 @@ class Row:
         domain: "source", "target", or the user's own operating state.
         attributes: Attribute names and values.
         sha256: Hash of the recording's bytes.
+        sound_sha256: Hash of its decoded samples, the same for a copy in another container; empty in banks of older
+            versions, whose recordings are recognised by their bytes alone.
         group: Rows of one group never count as neighbours when the bank scores itself.
         augmentation: How the row was changed, for example "snr=10"; empty for the recording itself.
         start: Start of the window in the recording, seconds.
@@ -45,9 +47,10 @@ class Row:
     augmentation: str = ""
     start: float = 0.0
     seconds: float = 0.0
+    sound_sha256: str = ""
 
 
-WORDS = ("file", "machine", "section", "domain", "attributes", "sha256", "group", "augmentation")
+WORDS = ("file", "machine", "section", "domain", "attributes", "sha256", "group", "augmentation", "sound_sha256")
 NUMBERS = ("start", "seconds")
 
 

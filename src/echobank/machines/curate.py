@@ -48,6 +48,9 @@ class Difference:
 def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     """Return the bank with more healthy windows; only they were embedded, and what it knows already is left out.
 
+    It knows a recording by its bytes and by its sound; a bank of an older version has no hashes of sound, and takes a
+    copy in another container for a new recording.
+
     Args:
         bank: The bank.
         harvest: What was heard.
@@ -58,14 +61,14 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     """
     states = _states(bank)
     for row in harvest.rows:
-        known = states.get(row.sha256, row.domain)
+        known = next((states[key] for key in _hashes(row) if key in states), row.domain)
         if known != row.domain:
             raise InputError(
                 f"{row.file} is in the bank with another operating state",
                 value=f"{known}, now {row.domain}",
                 hint="remove it first",
             )
-    fresh = [i for i, row in enumerate(harvest.rows) if row.sha256 not in states]
+    fresh = [i for i, row in enumerate(harvest.rows) if not states.keys() & _hashes(row)]
     grouped = in_groups([harvest.rows[i] for i in fresh], window_of(bank.header).seconds)
     keep = [(i, row) for i, row in zip(fresh, grouped, strict=True) if row.group]
     if not keep:
@@ -112,9 +115,9 @@ def merge(banks: Sequence[Bank]) -> Bank:
             )
         known = _states(merged)
         for row in other.rows:
-            if known.get(row.sha256, row.domain) != row.domain:
-                raise InputError(f"tags of {row.file} disagree", value=f"{known[row.sha256]}, {row.domain}")
-        fresh = np.array([row.sha256 not in known for row in other.rows])
+            if there := {known[key] for key in _hashes(row) if key in known} - {row.domain}:
+                raise InputError(f"tags of {row.file} disagree", value=f"{there.pop()}, {row.domain}")
+        fresh = np.array([not known.keys() & _hashes(row) for row in other.rows])
         if fresh.any():
             taken = other.select(fresh)
             merged, _ = _joined(merged, taken.vectors, taken.rows, taken.extras)
@@ -218,11 +221,14 @@ def _placed(first: Float32, second: Float32, places: NDArray[np.int64]) -> Float
 
 
 def _states(bank: Bank) -> dict[str, str]:
-    """Return the operating state of each recording, by its hash."""
+    """Return the operating state of each recording, by the hash of its bytes and by that of its sound."""
     words = bank.columns.words
-    hashes, states = words["sha256"], words["domain"]
-    first = np.unique(hashes.codes, return_index=True)[1]
-    return {hashes[int(row)]: states[int(row)] for row in first}
+    states, known = words["domain"], dict[str, str]()
+    for hashes in (words["sha256"], words["sound_sha256"]):
+        first = np.unique(hashes.codes, return_index=True)[1]
+        known |= {hashes[int(row)]: states[int(row)] for row in first}
+    known.pop("", None)
+    return known
 
 
 def _bounded(bank: Bank) -> Bank:
@@ -249,6 +255,11 @@ def _chosen(dropped: Dropped, keep: Callable[[str], bool]) -> Dropped:
 
 def _together(first: Dropped, second: Dropped) -> Dropped:
     return Dropped(np.concatenate([first.scores, second.scores]), (*first.groups, *second.groups))
+
+
+def _hashes(row: Row) -> set[str]:
+    """Return what a recording is known by: the hash of its bytes, and that of its sound where there is one."""
+    return {row.sha256, row.sound_sha256} - {""}
 
 
 def _recording(group: str) -> str:

@@ -61,7 +61,7 @@ class Harvest:
         rows: N facts.
         heard: Recordings that were used, without their arrays' use.
         skipped: Recordings, or their silent windows, that were left out.
-        duplicates: (name, name of the same content that was used).
+        duplicates: (name, name of the recording of the same sound that was used).
     """
 
     vectors: np.ndarray[Any, np.dtype[np.float32]]
@@ -205,6 +205,13 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> Bank:
     seconds = window_of(header).seconds
     rows = in_groups(harvest.rows, seconds)
     if len({row.group for row in rows}) < 2:
+        if harvest.duplicates:
+            count = len(harvest.duplicates) + len(harvest.heard)
+            raise BankError(
+                f"too little healthy sound: the {count} recordings are {len(harvest.heard)}, the others are copies",
+                value=f"{harvest.duplicates[0][0]} sounds exactly as {harvest.duplicates[0][1]}",
+                hint="give another recording",
+            )
         raise BankError(
             "too little healthy sound: one recording or block cannot be compared with another",
             value=f"{len(rows)} windows",
@@ -250,7 +257,7 @@ def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machin
         got.skipped.append(Skipped(name, heard.error))
         return
     state = state_of(tags)
-    first, other = got.states.setdefault(heard.sha256, (name, state))
+    first, other = got.states.setdefault(heard.sound_sha256 or heard.sha256, (name, state))
     if other != state:
         raise InputError(f"the same recording has two operating states: {first} is {other!r}, {name} is {state!r}")
     if first != name:
@@ -264,8 +271,8 @@ def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machin
     for i in used:
         facts = {**tags, "added": now}
         start, seconds = float(heard.starts[i]), float(heard.lengths[i])
-        row = Row(name, machine, domain=state, attributes=facts, sha256=heard.sha256, start=start, seconds=seconds)
-        got.rows.append(row)
+        hashes = {"sha256": heard.sha256, "sound_sha256": heard.sound_sha256}
+        got.rows.append(Row(name, machine, domain=state, attributes=facts, start=start, seconds=seconds, **hashes))
         got.vectors.append(heard.vectors[i])
         got.profiles.append(heard.profiles[i])
     if used:

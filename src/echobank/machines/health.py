@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echobank.detection.bank import Bank
-from echobank.machines.machine import backend_of, calibration_of, own_scores, rate_and_threshold
+from echobank.machines.machine import ZERO_THRESHOLD, backend_of, calibration_of, own_scores, rate_and_threshold
 
 _ODD = 5.0  # robust standard deviations above the median of all recordings
 _MAD_TO_SD = 1.4826  # of a normal distribution
@@ -136,6 +136,8 @@ def describe_health(health: Health) -> list[str]:
     ]
     if health.dropped:
         lines.append(f"{health.dropped} more windows only calibrate, since the bank was compacted")
+    if health.threshold <= 0:
+        lines.append(ZERO_THRESHOLD)
     for odd in health.odd:
         lines.append(f"odd among the healthy: {odd.file} (score {odd.score:.4g}, {odd.deviations:.0f} deviations)")
     for first, second in health.twins:

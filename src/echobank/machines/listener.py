@@ -35,6 +35,8 @@ class Heard:
     Attributes:
         path: The recording.
         sha256: Hash of its bytes; empty when it could not be read.
+        sound_sha256: Hash of its windows' samples, the same for the same sound in another container; empty where it
+            is not known.
         source_rate: Its rate, Hz.
         seconds: Its length.
         vectors: Embeddings of its W windows, float32[W, H, D].
@@ -57,6 +59,7 @@ class Heard:
     levels: Float64
     flags: tuple[tuple[str, ...], ...]
     error: str = ""
+    sound_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -241,7 +244,14 @@ def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) ->
         np.array([window.seconds for window in windows]),
         np.array([window.rms_dbfs for window in windows]),
         tuple(window.flags for window in windows),
+        sound_sha256=_sound_of(windows),
     )
+
+
+def _sound_of(windows: Sequence[Window]) -> str:
+    """Return one hash for the sound of all windows; two recordings are cut alike, so equal sound gives equal hashes."""
+    hashes = "".join(window.sound_sha256 for window in windows)
+    return hashlib.sha256(hashes.encode()).hexdigest() if hashes else ""
 
 
 def _unheard(path: Path, error: str) -> Heard:

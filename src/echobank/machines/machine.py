@@ -25,6 +25,10 @@ from echobank.models.registry import load_encoder
 from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
+ZERO_THRESHOLD = (
+    "the alarm threshold is 0, so all sound that is not an exact copy alarms: healthy recordings in the bank sound "
+    "exactly alike but were counted as independent; remove the copies, `bank info --rows` lists what there is"
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,13 @@ class Machine:
 
     @cached_property
     def _remembered(self) -> frozenset[str]:
-        hashes = self.bank.columns.words["sha256"]
-        return frozenset(hashes.word(int(code)) for code in hashes.used()[0])
+        """Hashes of the recordings in the bank: of their bytes, and of their sound where the bank has it.
+
+        A bank of an older version has only the bytes: it recognises its own files, and no copy in another container.
+        """
+        words = self.bank.columns.words
+        columns = (words["sha256"], words["sound_sha256"])
+        return frozenset(hashes.word(int(code)) for hashes in columns for code in hashes.used()[0]) - {""}
 
     def at_rate(self, rate: float) -> "Machine":
         """Return the same machine judging at another false-alarm rate.
@@ -86,7 +95,7 @@ class Machine:
         """Return the verdicts on one recording; takes score, p-value, percentile and nearest row of each window."""
         if heard.error:
             return [Verdict(str(heard.path), error=heard.error)]
-        known = (REMEMBERED,) if heard.sha256 in self._remembered else ()
+        known = (REMEMBERED,) if {heard.sha256, heard.sound_sha256} & self._remembered else ()
         judged: list[Verdict] = []
         for i, (score, p_value, percentile, near) in enumerate(islice(windows, len(heard))):
             row = self.bank.rows[near]
@@ -115,7 +124,9 @@ def assemble(bank: Bank, listener: Listener, notices: tuple[str, ...] = ()) -> M
         InputError: The bank does not support its false-alarm rate.
     """
     calibration = calibration_of(bank)
-    return Machine(bank, listener, backend_of(bank), calibration, *_rate_and_threshold(bank, calibration), notices)
+    rate, threshold = _rate_and_threshold(bank, calibration)
+    said = (*notices, *([ZERO_THRESHOLD] if threshold <= 0 else []))
+    return Machine(bank, listener, backend_of(bank), calibration, rate, threshold, said)
 
 
 def own_machine(bank: Bank) -> OwnMachine:

@@ -20,7 +20,7 @@ from echobank.models.encoder import Float32
 from echobank.models.feeding import Embedded, Skipped, embed_each
 from echobank.models.pooling import Pooling
 from echobank.pipeline.run import Run
-from echobank.pipeline.train import bank_row, training_clips
+from echobank.pipeline.train import bank_row, groups_of, training_clips
 from echobank.report.figures import require_matplotlib
 from echobank.report.study_figure import study_figure
 from echobank.storage import write_text
@@ -95,7 +95,8 @@ def _embed(run: Run, poolings: Mapping[_Key, Pooling]) -> tuple[dict[_Key, list[
             known = _embed_each(run, train, list(poolings.values()), f"{machine} {section} train", silent=False)
             asked = _embed_each(run, tests, list(poolings.values()), f"{machine} {section} test", silent=True)
             skipped += [*known[0].skipped, *asked[0].skipped]
-            rows = [bank_row(run, train[i], "") for i in known[0].kept]
+            groups = groups_of([run.reader.check(train[i].path) for i in known[0].kept])
+            rows = [bank_row(run, train[i], "", groups) for i in known[0].kept]
             for key, bank, queries in zip(poolings, known, asked, strict=True):
                 kept = [tests[i] for i in queries.kept]
                 header = BankHeader(run.provenance_with(poolings[key]))

@@ -1,6 +1,6 @@
 """Stage two: one memory bank a machine and section, from the embeddings of its healthy training clips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Recording
+from echobank.data.index import ClipFacts
 from echobank.detection.bank import Row, build_bank, save_bank
 from echobank.detection.fitted import ScoringSettings, fit_detector, remembering
 from echobank.detection.threshold import Threshold
@@ -96,14 +97,15 @@ def _train_one(run: Run, machine: str, section: str) -> tuple[TrainedBank, tuple
         raise InputError(
             f"none of the training clips of {machine} can be used ({embedded.skipped[0].reason})", where=run.root
         )
-    vectors, rows = list(embedded.vectors), [bank_row(run, recording, "") for recording in kept]
+    groups = groups_of([run.reader.check(recording.path) for recording in kept])
+    vectors, rows = list(embedded.vectors), [bank_row(run, recording, "", groups) for recording in kept]
     changes, noises, note = _augmentation(run, machine, section)
     pairs = [(recording, change) for recording in kept for change in changes]
     if pairs:
         sources = [run.reader.augmented(r.path, change, noises, run.config.seed) for r, change in pairs]
         extra = run.embed(sources, f"{machine} {section} augmented")
         vectors += list(extra.vectors)
-        rows += [bank_row(run, pairs[i][0], pairs[i][1].label) for i in extra.kept]
+        rows += [bank_row(run, pairs[i][0], pairs[i][1].label, groups) for i in extra.kept]
     detector = fit_detector(build_bank(np.stack(vectors), rows, run.header), scoring_settings(run))
     path = run.bank_path(machine, section)
     save_bank(remembering(detector), path)
@@ -132,8 +134,19 @@ def training_clips(run: Run, machine: str, section: str) -> list[Recording]:
     return chosen
 
 
-def bank_row(run: Run, recording: Recording, augmentation: str) -> Row:
-    """Return the facts of a bank row; a recording and its changed copies are one group."""
+def groups_of(clips: Sequence[ClipFacts]) -> dict[str, str]:
+    """Return the group of each clip by the hash of its file: one for all files that hold the same sound.
+
+    An index of an older version knows no hashes of sound; there only files of the same bytes are one.
+    """
+    files: dict[str, set[str]] = {}
+    for clip in clips:
+        files.setdefault(clip.sound_sha256 or clip.sha256, set()).add(clip.sha256)
+    return {sha256: min(same) for same in files.values() for sha256 in same}
+
+
+def bank_row(run: Run, recording: Recording, augmentation: str, groups: Mapping[str, str]) -> Row:
+    """Return the facts of a bank row; a recording, its changed copies and files of the same sound are one group."""
     facts = run.reader.check(recording.path)
     return Row(
         file=recording.key,
@@ -142,9 +155,10 @@ def bank_row(run: Run, recording: Recording, augmentation: str) -> Row:
         domain=recording.domain,
         attributes=dict(recording.attributes),
         sha256=facts.sha256,
-        group=facts.sha256,
+        group=groups.get(facts.sha256, facts.sha256),
         augmentation=augmentation,
         seconds=facts.seconds,
+        sound_sha256=facts.sound_sha256,
     )
 
 
