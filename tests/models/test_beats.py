@@ -11,6 +11,7 @@ from echobank.models.beats.checkpoint import BeatsConfig, Checkpoint, expected_s
 from echobank.models.beats.model import buckets, build, unpack
 from echobank.models.logmel import logmel_tensor
 from echobank.models.pooling import Pooling, pool, pool_together
+from echobank.models.workers import start_workers
 from tests.models.reference import TINY, WAVES, arrays, official, rule_weights, tiny_file
 from tests.requirements import needs
 
@@ -158,6 +159,24 @@ def test_any_mix_of_lengths_gives_what_each_clip_gives_alone(tiny):
     for clip, grid in zip(clips, together, strict=True):
         np.testing.assert_allclose(grid, tiny.tokens([clip])[0], rtol=0, atol=1e-5)
     assert tiny.tokens([]) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("unit", [True, False])
+def test_an_embedding_depends_on_its_clip_alone_bit_for_bit(precision, unit, rule, monkeypatch):
+    if not unit:
+        monkeypatch.setattr("echobank.models.beats.model.bf16_pays", lambda: False)
+    encoder = BeatsEncoder(build(rule.config, rule.state), rule.sha256, "base_rule", precision=precision)
+    rng, poolings = np.random.default_rng(0), [Pooling(), Pooling("rdp_gem", bands=True)]
+    clips = [rng.standard_normal(16000).astype(np.float32) * 0.1 for _ in range(9)]
+
+    def embed(batch):
+        return [np.concatenate(vectors) for vectors in encoder.embed(batch, poolings, 3)]
+
+    together = embed(clips)
+    with start_workers(2) as workers:  # one thread inside each product, where `together` had all of them
+        ways = [clip for share in workers.map(embed, (clips[:1], clips[1:4], clips[4:])) for clip in share]
+    assert all(np.array_equal(a, b) for a, b in zip(together, ways, strict=True))
 
 
 @pytest.mark.parametrize("samples", [1, 399, 1600, 2799])

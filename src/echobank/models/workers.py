@@ -59,6 +59,8 @@ def single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.get_num_threads()  # the first call in a thread takes the process's limit: before ours, not after
     with _lock:
         _without_openmp()
 

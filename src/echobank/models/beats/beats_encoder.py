@@ -191,7 +191,10 @@ class BeatsEncoder:
         """Return the embeddings of clips of one piece each; all batches are under way before the first is fetched."""
         under_way = []
         for pieces, (tokens,) in self._run(features, layers):
-            under_way.append(([clip for clip, _, _ in pieces], [pool_together(tokens, p) for p in poolings]))
+            size = 1 if tokens.device.type == "cpu" else len(tokens)  # no sum depends on the neighbours
+            shares = torch.split(tokens, size)
+            pooled = [torch.cat([pool_together(share, p) for share in shares]) for p in poolings]
+            under_way.append(([clip for clip, _, _ in pieces], pooled))
         results: list[list[Float32]] = [[] for _ in features]
         for clips, pooled in under_way:
             for vectors in pooled:

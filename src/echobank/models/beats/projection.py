@@ -88,8 +88,13 @@ class Projection(nn.Linear):
         return x.to(torch.bfloat16) if self.emulated else x
 
     def _regained(self, means: Tensor) -> Tensor:
-        """Return what rounding took from the products of mean tokens [B, inputs]."""
+        """Return what rounding took from the products of mean tokens [B, inputs].
+
+        Always in products of as many rows: with another number, a row may be summed in another order, and what a clip
+        comes to would depend on the others of its batch.
+        """
         assert self.lost is not None
-        if self.emulated:
-            return functional.linear(means, self.lost.float())
-        return packed_product(means, self.lost)
+        lost = self.lost.float() if self.emulated else self.lost
+        multiply = functional.linear if self.emulated else packed_product
+        filled = functional.pad(means, (0, 0, 0, -len(means) % _CLIPS))
+        return torch.cat([multiply(rows, lost) for rows in torch.split(filled, _CLIPS)])[: len(means)]
