@@ -5,6 +5,7 @@ import os
 import threading
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,15 @@ class ClipIndex:
         lines = self._load()
         if lines - len(self._facts) > max(_STALE_LINES, _STALE_SHARE * lines):
             self._compact()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, so that sources that hold the index go to other processes; both append whole lines."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what `__getstate__` gave, with a lock of its own."""
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._facts)

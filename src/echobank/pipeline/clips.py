@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from echobank.data.audio import Clip, read_clip
@@ -70,16 +71,10 @@ class ClipReader:
             path: The recording.
             allow_silent: False refuses a silent clip: in a bank it would make silence normal.
         """
-
-        def read() -> tuple[str, Float32]:
-            facts, features = self.features(path)
-            if "silent" in facts.flags and not allow_silent:
-                raise AudioError("silent, not used for training", where=path)
-            return self._identity(facts), features
-
         known = self.index.find(path, self.channel)
         usable = known and not known.error and (allow_silent or "silent" not in known.flags)
-        return Source(path.name, self._identity(known) if known and usable else "", read)
+        identity = self.identity(known) if known and usable else ""
+        return Source(path.name, identity, partial(_read_clip, self, path, allow_silent))
 
     def augmented(self, path: Path, change: Augmentation, noises: "Noises", seed: int) -> Source:
         """Return a changed copy of a recording that `check` accepted.
@@ -87,15 +82,16 @@ class ClipReader:
         What it sounds like depends on its content, the change, the noise clips and the seed, on nothing else.
         """
         facts = self.check(path)
-        text = f"{self._identity(facts)} {change.label} {noises.sha256} {seed}"
+        text = f"{self.identity(facts)} {change.label} {noises.sha256} {seed}"
         identity = hashlib.sha256(text.encode()).hexdigest()
-
-        def read() -> tuple[str, Float32]:
-            rng = generator(seed, facts.sha256, change.label)
-            samples = change.apply(self.load(path).samples, self.sample_rate, noises.clips, rng)
-            return identity, self.front_end(samples) if self.front_end else samples
-
+        read = partial(_read_changed, self, path, change, noises, seed, facts.sha256, identity)
         return Source(f"{path.name} ({change.label})", identity, read)
+
+    def identity(self, facts: ClipFacts) -> str:
+        """Return what the store knows a recording by: its content and the channel."""
+        if self.channel == 0:
+            return facts.sha256
+        return hashlib.sha256(f"{facts.sha256} channel {self.channel}".encode()).hexdigest()
 
     def _known(self, path: Path) -> ClipFacts | None:
         known = self.index.find(path, self.channel)
@@ -116,11 +112,6 @@ class ClipReader:
         self.index.add(facts)
         return facts, features
 
-    def _identity(self, facts: ClipFacts) -> str:
-        if self.channel == 0:
-            return facts.sha256
-        return hashlib.sha256(f"{facts.sha256} channel {self.channel}".encode()).hexdigest()
-
 
 @dataclass(frozen=True)
 class Noises:
@@ -133,6 +124,21 @@ class Noises:
 
     clips: tuple[Float32, ...]
     sha256: str
+
+
+def _read_clip(reader: ClipReader, path: Path, allow_silent: bool) -> tuple[str, Float32]:
+    facts, features = reader.features(path)
+    if "silent" in facts.flags and not allow_silent:
+        raise AudioError("silent, not used for training", where=path)
+    return reader.identity(facts), features
+
+
+def _read_changed(
+    reader: ClipReader, path: Path, change: Augmentation, noises: Noises, seed: int, sha256: str, identity: str
+) -> tuple[str, Float32]:
+    rng = generator(seed, sha256, change.label)
+    samples = change.apply(reader.load(path).samples, reader.sample_rate, noises.clips, rng)
+    return identity, reader.front_end(samples) if reader.front_end else samples
 
 
 def load_noises(paths: Sequence[Path], reader: ClipReader) -> Noises:

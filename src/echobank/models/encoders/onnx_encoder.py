@@ -225,7 +225,8 @@ def _session(content: bytes, where: str) -> Any:
     except ImportError as error:
         raise WeightsError("onnxruntime is not installed", where=where, hint="pip install 'echobank[onnx]'") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)  # as numpy and torch
+    # The feeder runs clips side by side; and the sums of some graphs depend on the number of threads in the last bit.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "") or 1)
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.enable_cpu_mem_arena = False  # the arena keeps the largest clip's memory for ever
