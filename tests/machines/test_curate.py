@@ -14,6 +14,8 @@ from echobank.errors import BankError
 from echobank.machines import archive, curate
 from echobank.machines.listener import WindowSource
 from echobank.machines.machine import calibrated, calibration_of, open_machine
+from tests.golden.before.backends import unpack
+from tests.golden.before.places import HERE
 from tests.machines.sounds import hum, write
 
 
@@ -243,3 +245,19 @@ def test_a_change_that_cannot_be_made_leaves_the_bank(bank, capsys, words, messa
 def test_another_operating_state_for_a_known_recording_is_refused(fitted, bank, capsys):
     assert bank_command("add", bank, fitted / "healthy" / "00.wav", "--tags", "load=high") == 2
     assert "another operating state" in capsys.readouterr().err
+
+
+def test_a_bank_of_an_older_schema_is_changed_and_had_back_to_the_byte(tmp_path, capsys):
+    file = tmp_path / "pump" / "bank.safetensors"
+    file.parent.mkdir()
+    unpack(HERE, "own_pump", file)
+    before = file.read_bytes()
+    assert b'\\"schema\\": 2' in before
+    name = load_bank(file).rows[0].file
+    assert bank_command("remove", file.parent, name) == 0
+    assert b'\\"schema\\": 3' in file.read_bytes() and archive.revision_of(load_bank(file)) == 2
+    assert bank_command("undo", file.parent) == 0
+    assert file.read_bytes() == before
+    capsys.readouterr()
+    assert bank_command("info", file.parent, "--log") == 0  # what it does not remember is searched now
+    assert "revision 1" in capsys.readouterr().out

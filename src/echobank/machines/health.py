@@ -80,9 +80,10 @@ def odd_ones(bank: Bank) -> tuple[Odd, ...]:
     scores = own_scores(bank).scores
     files = bank.columns.words["file"]
     codes, which = files.used()
-    order = np.argsort(which, kind="stable")
-    parts = np.split(scores[order], np.flatnonzero(np.diff(which[order])) + 1)
-    medians = np.array([np.median(part) for part in parts])
+    counts = np.bincount(which)
+    first = np.cumsum(counts) - counts
+    ordered = scores[np.lexsort((scores, which))]
+    medians = (ordered[first + (counts - 1) // 2] + ordered[first + counts // 2]) / 2
     centre = np.median(medians)
     spread = max(_MAD_TO_SD * float(np.median(np.abs(medians - centre))), 1e-12)
     deviations = (medians - centre) / spread
