@@ -5,16 +5,14 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from echobank.cores import core_count
 from echobank.detection.backends.base import Float64
 from echobank.detection.bank import Bank
 from echobank.errors import BankError
+from echobank.models.workers import single_threaded, start_workers
 
 LIMIT = 256  # groups up to which each is left out on its own
 FOLDS = 32  # above, as many parts of the groups are left out one after the other
@@ -54,14 +52,9 @@ def refit_scores(backend: Any, bank: Bank, limit: int = LIMIT, folds: int = FOLD
 
 @contextmanager
 def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of a thread a core, in which libraries start no threads of their own, which would only wait.
+    """Yield a pool of one thread per core, in which libraries start no threads of their own, which would only wait.
 
     Warnings that a thread silences are silenced for all, so the filters are put back in the end.
     """
-    limit = partial(threadpool_limits, limits=1, user_api="openmp")  # counts for the thread that asks
-    with (
-        warnings.catch_warnings(),
-        threadpool_limits(1),
-        ThreadPoolExecutor(core_count(), initializer=limit) as workers,
-    ):
+    with warnings.catch_warnings(), single_threaded(), start_workers() as workers:
         yield workers
