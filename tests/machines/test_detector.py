@@ -1,13 +1,17 @@
 """The Python way: the same bank, scores and words as the command line."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import soundfile
 
 from echobank import Detector
 from echobank.errors import InputError
 from echobank.machines.archive import bank_file, undo
 from echobank.machines.machine import open_machine
 from echobank.machines.score import score_stream
-from tests.machines.sounds import hum, with_tone, write
+from tests.machines.sounds import RATE, hum, with_tone, write
 
 
 def test_python_and_command_line_agree(fitted, tmp_path):
@@ -69,3 +73,53 @@ def test_without_a_hop_it_is_half_a_window_as_on_the_command_line(fitted, tmp_pa
     verdicts = Detector.load(tmp_path / "pump7").score([fitted / "new"])
     assert verdicts == Detector.load(fitted / "banks" / "pump").score([fitted / "new"])
     assert [verdict.start for verdict in verdicts][:3] == [0.0, 1.0, 2.0]
+
+
+def test_samples_in_memory_are_judged_as_those_of_a_file(fitted, tmp_path):
+    detector = Detector.load(fitted / "banks" / "pump")
+    for rate in (RATE, 48_000):
+        sound = with_tone(hum(5.3, seed=7), 1.0, 2.0)
+        path = write(tmp_path / f"{rate}.wav", sound, rate)
+        samples, _ = soundfile.read(path, dtype="int16")
+        from_file = [replace(verdict, file="") for verdict in detector.score(path)]
+        for array in (samples, samples / 32768, samples.astype(np.int32) * 65536):
+            assert [replace(v, file="") for v in detector.score_samples(array, rate)] == from_file
+    assert detector.score_samples(sound, RATE, "line 3")[0].file == "line 3"
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "says"),
+    [
+        (np.zeros((10, 2)), RATE, "one channel"),
+        ([], RATE, "at least one"),
+        ([0.1, np.nan], RATE, "not finite"),
+        ([0.1, 1e25], RATE, "beyond every level"),
+        (np.zeros(10, bool), RATE, "float, int16 or int32"),
+        (np.zeros(10), 0, "sample rate"),
+    ],
+)
+def test_samples_that_are_none_are_refused_by_name(fitted, samples, rate, says):
+    with pytest.raises(InputError, match=says):
+        Detector.load(fitted / "banks" / "pump").score_samples(samples, rate)
+
+
+def test_an_array_in_place_of_a_path_is_refused_by_name(fitted):
+    detector = Detector.load(fitted / "banks" / "pump")
+    sound = hum(2.0)
+    for work in (detector.score, detector.fit, detector.add, detector.explain):
+        with pytest.raises(InputError, match=r"of type (ndarray|float32).*score_samples\(samples, rate\)"):
+            work(sound)
+    with pytest.raises(InputError, match="of type int"):
+        detector.score(3)
+
+
+@pytest.mark.parametrize("far", [5, 0, -1, 1.0, float("nan")])
+def test_a_rate_that_is_none_is_refused(fitted, far):
+    with pytest.raises(InputError, match="between 0 and 1"):
+        Detector.load(fitted / "banks" / "pump").decide(far=far)
+
+
+@pytest.mark.parametrize(("seconds", "hop"), [(0, None), (-1, None), (float("inf"), None), (2, 3), (float("nan"), 1)])
+def test_a_window_that_is_none_is_refused(fitted, seconds, hop):
+    with pytest.raises(InputError, match="hop must be above 0"):
+        Detector(seconds=seconds, hop=hop).fit(fitted / "healthy")

@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from echobank.data.containers import flac, mpeg, ogg
 from echobank.data.containers.chunks import check_chunks
 from echobank.data.containers.section import Stretch, joined
-from echobank.errors import AudioError
+from echobank.errors import AudioError, InputError
 
 Float32 = NDArray[np.float32]
 
@@ -98,6 +98,28 @@ def decode(pieces: Sequence[Portion], handle: BinaryIO, path: Path, channel: int
             raise AudioError(f"cut short: {piece.promised} samples promised, {count} found", where=path)
     if not done:
         raise AudioError("holds no samples", where=path)
+
+
+def checked_samples(samples: ArrayLike, rate: int) -> Float32:
+    """Return samples in memory as float32[T]; whole numbers are scaled as those of a file.
+
+    Raises:
+        InputError: Not one channel of finite numbers in a range that a recording can have, or an impossible rate.
+    """
+    array = np.asarray(samples)
+    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise InputError("sample rate out of range", value=rate, hint=f"{_RATES_HZ[0]} to {_RATES_HZ[1]} Hz")
+    if array.ndim != 1 or not len(array):
+        raise InputError(
+            "samples are one channel, float[T], of at least one", value=array.shape, hint="choose a channel"
+        )
+    if array.dtype in (np.int16, np.int32):
+        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
+    if array.dtype.kind != "f":
+        raise InputError("samples are float, int16 or int32", value=str(array.dtype))
+    if not (np.abs(array) <= _LOUDEST).all():
+        raise InputError("a sample is not finite, or beyond every level that a recording can have")
+    return array.astype(np.float32)
 
 
 def _pieces(handle: BinaryIO, path: Path) -> list[Portion]:

@@ -56,8 +56,10 @@ class Calibration:
         """Return the score above which p is at most `rate`.
 
         Raises:
-            InputError: So few groups do not support the rate.
+            InputError: No rate between 0 and 1, or one that so few groups do not support.
         """
+        if not 0 < rate < 1:
+            raise InputError("not a rate between 0 and 1", value=rate, hint="for example 0.05, which is 5 %")
         allowed = rate * (self.groups + 1) - 1
         if allowed < -_TOLERANCE:
             raise InputError(

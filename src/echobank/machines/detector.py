@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from numpy.typing import ArrayLike
+
+from echobank.data.audio import Stream
+from echobank.data.decoding import checked_samples
 from echobank.data.folder import LeftOut
+from echobank.data.windows import cut_stream
 from echobank.errors import InputError
 from echobank.machines import archive, curate
 from echobank.machines.explain import Explanation, explain
@@ -51,7 +56,7 @@ class Detector:
             InputError: There are none that can be used.
             BankError: They are too few.
         """
-        paths = [files] if isinstance(files, str | Path) else list(files)
+        paths = _paths(files)
         hop = self.seconds / 2 if self.hop is None else self.hop
         wanted = FitSettings(self.machine, self.seconds, hop, tagging or Tagging())
         self.machine_, self.harvest_ = fit_machine(machine_config(None, self.settings), paths, wanted)
@@ -64,9 +69,28 @@ class Detector:
             InputError: There is nothing to score, or nothing was fitted.
         """
         machine = self._fitted
-        paths = [files] if isinstance(files, str | Path) else list(files)
+        paths = _paths(files)
         found = [path for path, _ in find_recordings(paths)]
         return [verdict for verdicts in score_stream(machine, found) for verdict in verdicts]
+
+    def score_samples(self, samples: ArrayLike, rate: int, name: str = "samples") -> list[Verdict]:
+        """Return one verdict per window of samples that are in memory.
+
+        Args:
+            samples: One channel, float[T] in [-1, 1], or int16 or int32 as a converter gives them.
+            rate: Their rate, Hz.
+            name: What they are called in the verdicts.
+
+        Raises:
+            InputError: Not one channel of finite numbers, an impossible rate, or nothing was fitted.
+        """
+        listener = self._fitted.listener
+        stream = Stream(rate, 1, iter([checked_samples(samples, rate)]))
+        cut = cut_stream(
+            stream, seconds=listener.seconds, hop=listener.hop, sample_rate=listener.encoder.facts.sample_rate
+        )
+        windows = [window for number, window in enumerate(cut) if not number or window.seconds >= listener.seconds / 2]
+        return self._fitted.judge(listener.hear_windows(Path(name), windows, profiles=False))
 
     def decide(self, *, far: float) -> Self:
         """Judge at another false-alarm rate from now on, also after `save` and `load`.
@@ -80,7 +104,7 @@ class Detector:
 
     def explain(self, file: Path | str, start: float | None = None) -> Explanation:
         """Return why a recording got its score, at its worst window or the one that begins at `start` seconds."""
-        return explain(self._fitted, file, start)
+        return explain(self._fitted, _paths([file])[0], start)
 
     def health(self) -> Health:
         """Return what the bank holds and supports."""
@@ -88,7 +112,7 @@ class Detector:
 
     def add(self, files: Iterable[Path | str] | Path | str, tagging: Tagging | None = None) -> Self:
         """Take more recordings as healthy, without embedding the others again."""
-        paths = [files] if isinstance(files, str | Path) else list(files)
+        paths = _paths(files)
         left_out = LeftOut()
         found = find_recordings(paths, left_out)
         machine = self._fitted
@@ -123,3 +147,21 @@ class Detector:
         if not hasattr(self, "machine_"):
             raise InputError("the detector is not fitted", hint="call fit or load first")
         return self.machine_
+
+
+def _paths(files: Any) -> list[Path | str]:
+    """Return the paths that a method was given.
+
+    Raises:
+        InputError: Something else than paths, for example an array.
+    """
+    if isinstance(files, str | Path):
+        return [files]
+    found = list(files) if isinstance(files, Iterable) else [files]
+    for it in found:
+        if not isinstance(it, str | Path):
+            hint = (
+                "samples in memory are judged by score_samples(samples, rate); to learn from them, write them to files"
+            )
+            raise InputError(f"not the path of a recording or folder, but of type {type(it).__name__}", hint=hint)
+    return found

@@ -117,7 +117,7 @@ def fit_machine(
         InputError: No recordings that can be used, tags that disagree, or a rate that is not supported.
         BankError: Too little healthy sound.
     """
-    if not 0 < wanted.hop <= wanted.seconds:
+    if not 0 < wanted.hop <= wanted.seconds < float("inf"):
         raise InputError("hop must be above 0 and at most the window", value=f"{wanted.seconds}, {wanted.hop}")
     config, _ = settle_encoder(config, progress)
     left_out = LeftOut()
