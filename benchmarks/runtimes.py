@@ -1,4 +1,4 @@
-"""BEATs by torch beside its ONNX file in onnxruntime and in OpenVINO: clips a second, and how far each is from fp32.
+"""BEATs by torch beside its ONNX file in onnxruntime and in OpenVINO: clips per second, and how far each is from fp32.
 
     echobank export FILE --out DIR [--int8]
     python benchmarks/runtimes.py --weights FILE --onnx DIR/*.onnx
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def compare(ways: dict[str, Run], features: Float32, rounds: int) -> None:
-    """Print clips a second and 1 - cos of the mean token to the first way."""
+    """Print clips per second and 1 - cos of the mean token to the first way."""
     means = {name: mean_token(run(features)) for name, run in ways.items()}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):

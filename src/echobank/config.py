@@ -198,7 +198,7 @@ def _check(config: Config) -> None:
             "1 or more, or null for the last",
         ),
         ("data.channel", config.data.channel >= 0, "0 or more"),
-        ("data.workers", config.data.workers >= 0, "0 (one a core) or more"),
+        ("data.workers", config.data.workers >= 0, "0 (one per core) or more"),
         (
             "decision.false_alarm_rate",
             0 < config.decision.false_alarm_rate < 1,

@@ -18,7 +18,7 @@ from echobank.version import __version__
 
 COMMANDS = {
     "preprocess": "read and check every recording of a DCASE folder once",
-    "train": "fill one memory bank a machine (scripts/train_knn.py)",
+    "train": "fill one memory bank per machine (scripts/train_knn.py)",
     "infer": "score test clips against the banks and write the CSVs",
     "evaluate": "official score of score CSVs (scripts/dcase_task2_scoring.py)",
     "decide": "decide again on stored scores, at another false-alarm rate",

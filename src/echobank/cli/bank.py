@@ -6,7 +6,7 @@ actions:
   remove     forget recordings, by name, pattern or the start of their hash
   merge      write one bank of several that were made alike
   compact    keep at most --rows windows, now and after later additions
-  calibrate  compute the threshold anew, for another false-alarm rate with --far
+  calibrate  compute the threshold again, for another false-alarm rate with --far
   diff       how two banks differ
   undo       bring back the state before the last change
 """

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="DIR", help="where checkpoint, card, journal and curves go")
     add("--clips", type=int, default=loop.clips, help="distinct clips that are made (%(default)s)")
     add("--passes", type=float, default=loop.passes, help="how often each is heard (%(default)s)")
-    add("--groups", type=int, default=stream.groups, help="machines or places a batch (%(default)s)")
+    add("--groups", type=int, default=stream.groups, help="machines or places per batch (%(default)s)")
     add("--members", type=int, default=stream.members, help="clips of each (%(default)s)")
     add("--seconds", type=float, nargs=2, default=stream.seconds, metavar=("MIN", "MAX"), help="length of clips (2 3)")
     add("--synthetic", type=float, default=stream.synthetic, help="share of synthetic machines (%(default)s)")

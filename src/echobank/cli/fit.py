@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
         print(notice, file=sys.stderr)
     print(f"wrote {archive.bank_file(path)}")
     if archive.revision_of(bank) > 1:
-        print(f"the bank that lay there can be had back: echobank bank undo {path}")
+        print(f"to restore the bank that was there: echobank bank undo {path}")
     return report_skipped(harvest.skipped)
 
 
 def describe_harvest(harvest: "Harvest") -> list[str]:
-    """Return what was heard, a sentence a line."""
+    """Return what was heard, a sentence per line."""
     from echobank.machines.health import counted
 
     heard = harvest.heard

@@ -55,7 +55,7 @@ def add_tags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TAGS",
-        help="operating state: name=value,... for all recordings, a CSV with a column `file` and one a tag, "
+        help="operating state: name=value,... for all recordings, a CSV with a column `file` and one per tag, "
         "`folders` for the names of sub-folders (the default), or `none`; may be given several times",
     )
 

@@ -1,4 +1,4 @@
-"""Score recordings of a machine against its bank: one line a window, and what is anomalous."""
+"""Score recordings of a machine against its bank: one line per window, and what is anomalous."""
 
 import argparse
 import sys

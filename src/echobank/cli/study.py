@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Study, and print one line a setting."""
+    """Study, and print one line per setting."""
     config = read_config(args)
     studied = study(Run(config, bar), parse_grid(args.grid, config))
     for result in studied.results:

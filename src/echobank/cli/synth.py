@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, metavar="N", type=int, dest=name, help=f"{text} a machine ({counts})")
     parser.add_argument("--seconds", type=float, help=f"length of a clip ({small.seconds:g} or {full.seconds:g})")
     parser.add_argument("--seed", type=int, help="another seed gives other individuals (0)")
-    parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes; 0 is one a core (%(default)s)")
+    parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes; 0: one per core (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

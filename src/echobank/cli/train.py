@@ -1,4 +1,4 @@
-"""Embed the healthy training clips of every machine and write one memory bank a machine and section."""
+"""Embed the healthy training clips of every machine and write one memory bank per machine and section."""
 
 import argparse
 import sys

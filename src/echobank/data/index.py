@@ -68,7 +68,7 @@ def facts_of(path: Path | str, channel: int, *, clip: Clip | None = None, error:
 
 
 class ClipIndex:
-    """A journal of facts, `index.jsonl`: one line a recording and channel, the last one counts.
+    """A journal of facts, `index.jsonl`: one line per recording and channel, the last one counts.
 
     Each line is written at once, so that an interrupted run loses at most the line it was writing. Threads
     may share an index.
@@ -148,7 +148,7 @@ class ClipIndex:
 
 
 class LogmelCache:
-    """Log-mel spectrograms on disk by content and channel, one file a clip; a damaged file counts as absent."""
+    """Log-mel spectrograms on disk by content and channel, one file per clip; a damaged file counts as absent."""
 
     def __init__(self, folder: Path | str, front_end: str) -> None:
         self._folder = Path(folder) / "logmel" / front_end

@@ -3,7 +3,7 @@
 Windows of one recording are alike, so that not windows but groups (recordings, or blocks of a long one) are what a
 false-alarm rate can be counted in. With G groups and f_g(s) the share of the windows of group g that score s or
 more, by leave-one-group-out, `p(s) = (1 + sum_g f_g(s)) / (G + 1)`: the conformal p-value of a window of a new
-group (two-layer hierarchical conformal prediction, Dunn, Wasserman and Ramdas, JASA 2022). With one window a group
+group (two-layer hierarchical conformal prediction, Dunn, Wasserman and Ramdas, JASA 2022). With one window per group
 it is the usual conformal p-value.
 """
 

@@ -58,7 +58,7 @@ class Healthy:
 def calibrate(
     self_scores: Float64, domains: Names, method: str, rate: float, states: Names | None = None
 ) -> tuple[Threshold, ...]:
-    """Return one threshold a domain, or one for all.
+    """Return one threshold per domain, or one for all.
 
     Args:
         self_scores: Leave-one-out scores of normal clips, float64[N].

@@ -126,7 +126,7 @@ def jackknife_over_machines(parts: Float64, machines: Sequence[str]) -> Interval
     """Return the interval of the official score from leaving out one machine at a time (Tukey 1958).
 
     Args:
-        parts: AUC source, AUC target and pAUC a machine and section, float64[M, 3].
+        parts: AUC source, AUC target and pAUC per machine and section, float64[M, 3].
         machines: Machine type of each; its sections are left out together.
     """
     names = np.array(machines)

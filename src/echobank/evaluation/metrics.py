@@ -1,4 +1,4 @@
-"""The official metric of DCASE Task 2 (2023 to 2026): AUC a domain, pAUC, decisions, and their means.
+"""The official metric of DCASE Task 2 (2023 to 2026): AUC per domain, pAUC, decisions, and their means.
 
 Definitions follow the official evaluator (nttcslab/dcase2024_task2_evaluator): the normal clips of one domain are
 set against ALL anomalous clips of the machine; pAUC is McClish-standardised (chance 0.5); harmonic means floor
@@ -62,7 +62,7 @@ class Evaluation:
     """Everything the official evaluator reports, as fractions.
 
     Attributes:
-        machines: One result a machine and section, sorted.
+        machines: One result per machine and section, sorted.
         official_score: Harmonic mean of AUC source, AUC target and pAUC over all machines and sections.
         notes: Figures that could not be computed and why; they are left out of the means.
         labelled: The clips the figures come from.

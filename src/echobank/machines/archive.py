@@ -68,7 +68,7 @@ def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts:
 
 
 def put(path: Path | str, bank: Bank, action: str, **facts: Any) -> Bank:
-    """Write a bank that is new, or that replaces whatever lies there; the old one can be had back by `undo`.
+    """Write a bank that is new, or that replaces whatever lies there; the old one can be restored by `undo`.
 
     Raises:
         BankError: Another program is changing the bank.

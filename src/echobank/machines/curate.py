@@ -166,7 +166,7 @@ def _against(kept: Bank, left: Bank) -> NDArray[np.float64]:
 
 
 def recalibrate(bank: Bank, rate: float | None) -> Bank:
-    """Return the bank with its scores computed anew and its false-alarm rate set; None takes the usual rate.
+    """Return the bank with its scores computed again and its false-alarm rate set; None takes the usual rate.
 
     Raises:
         InputError: The bank does not support the rate.

@@ -122,7 +122,7 @@ class Detector:
         return self
 
     def save(self, path: Path | str) -> None:
-        """Write the bank, with the rate that `decide` set; a bank that lies there can be had back by `bank undo`.
+        """Write the bank, with the rate that `decide` set; a bank that lies there can be restored by `bank undo`.
 
         Raises:
             BankError: Another program is changing the bank.

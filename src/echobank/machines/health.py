@@ -122,7 +122,7 @@ def _hours(bank: Bank) -> float:
 
 
 def describe_health(health: Health) -> list[str]:
-    """Return what a bank holds and supports, a sentence a line."""
+    """Return what a bank holds and supports, a sentence per line."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(health.states.items())[:12])
     more = f" and {len(health.states) - 12} more states" if len(health.states) > 12 else ""
     low, high = health.interval

@@ -76,7 +76,7 @@ class Listener:
         hop: Distance between the beginnings of windows, seconds.
         layer: Layer of the encoder, from 1; None is the last.
         channel: Channel that is read, from 0.
-        batch_size: Windows a batch; 0 takes what suits where the encoder runs.
+        batch_size: Windows per batch; 0 takes what suits where the encoder runs.
     """
 
     encoder: Encoder

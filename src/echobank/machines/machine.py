@@ -217,7 +217,7 @@ def own_scores(bank: Bank) -> SelfScores:
 
 
 def calibrated(bank: Bank) -> Bank:
-    """Return the bank with the leave-one-out scores of its rows computed anew.
+    """Return the bank with the leave-one-out scores of its rows computed again.
 
     Raises:
         BankError: Too few rows, or all of one group.

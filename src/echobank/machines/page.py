@@ -32,7 +32,7 @@ _Window = tuple[str, float]  # recording, and where the window begins
 
 
 class Digest:
-    """What a page needs of any number of verdicts: two numbers a window, and the oddest recordings.
+    """What a page needs of any number of verdicts: two numbers per window, and the oddest recordings.
 
     Attributes:
         scores: Score of each window, in order.

@@ -66,7 +66,7 @@ def parse_tags(texts: Sequence[str]) -> dict[str, str]:
 
 
 def read_tags(path: Path | str) -> dict[str, Tags]:
-    """Read a table of tags: a CSV with a column `file` and one column a tag; empty cells are no tag.
+    """Read a table of tags: a CSV with a column `file` and one column per tag; empty cells are no tag.
 
     Raises:
         InputError: It cannot be read, has no column `file`, or names a recording twice with different tags.

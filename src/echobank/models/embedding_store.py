@@ -10,7 +10,7 @@ from echobank.storage import atomic_path
 
 
 class EmbeddingStore:
-    """Pooled embeddings on disk, one small file a clip: safe to kill at any moment, checked when read."""
+    """Pooled embeddings on disk, one small file per clip: safe to kill at any moment, checked when read."""
 
     def __init__(self, folder: Path | str, provenance: Provenance) -> None:
         self._folder = Path(folder) / "embeddings" / provenance.cache_key

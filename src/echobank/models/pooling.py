@@ -1,4 +1,4 @@
-"""Tokens to one vector a clip, or one a frequency band.
+"""Tokens to one vector per clip, or one per frequency band.
 
 Every pooling is a function of a set of tokens: their order in time does not matter.
 """

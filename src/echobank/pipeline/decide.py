@@ -35,7 +35,7 @@ class Decided:
 
 
 def decide_again(folder: Path, method: str, rate: float, leave_out: str = "clip") -> tuple[Decided, ...]:
-    """Write the decision CSVs of a results folder anew; scores stay as they are and nothing is fitted.
+    """Write the decision CSVs of a results folder again; scores stay as they are and nothing is fitted.
 
     The domain of a test clip is taken as unknown. Nothing is written unless every machine can be decided on.
 
@@ -76,7 +76,7 @@ def decide_again(folder: Path, method: str, rate: float, leave_out: str = "clip"
 def calibrated(folder: Path, key: Key, method: str, rate: float, leave_out: str = "clip") -> tuple[Threshold, ...]:
     """Return thresholds from the scores of its own rows that are stored in a bank; augmented rows do not count.
 
-    Where states are to be left out and the bank was not trained so, its rows are scored anew without them.
+    Where states are to be left out and the bank was not trained so, its rows are scored again without them.
 
     Raises:
         As `decide_again`.

@@ -1,4 +1,4 @@
-"""Stage two: one memory bank a machine and section, from the embeddings of its healthy training clips."""
+"""Stage two: one memory bank per machine and section, from the embeddings of its healthy training clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

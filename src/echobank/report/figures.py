@@ -70,7 +70,7 @@ def forest(evaluation: Evaluation, intervals: Intervals) -> str:
 
 
 def distribution(item: LabelledScores) -> str:
-    """Return the anomaly score of every test clip, a row a domain and condition; the bar is the median."""
+    """Return the anomaly score of every test clip, a row per domain and condition; the bar is the median."""
     present = [d for d in ("source", "target", "unknown") if (item.domains == d).any()]
     rows = [(domain, anomaly) for domain in present for anomaly in (False, True)]
     words = [f"{domain} {'anomaly' if anomaly else 'normal'}" for domain, anomaly in rows]

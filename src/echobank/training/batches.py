@@ -20,7 +20,7 @@ class BatchSettings:
     """How batches are drawn and changed; the config's `finetune` and `augmentation` explain each.
 
     Attributes:
-        size: Clips a batch.
+        size: Clips per batch.
         seconds: Length of the piece of each clip.
         oversample: How many times as often as a source clip a target clip is drawn.
         mixup: Probability of mixing with another clip of the batch's draw; the share is uniform in 0..1.

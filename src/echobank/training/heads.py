@@ -34,7 +34,7 @@ class AttentiveStatistics(nn.Module):
 
 
 class AngularHead(nn.Module):
-    """Sub-centres a label on the unit sphere; a clip may be a mixture of two labels.
+    """Sub-centres per label on the unit sphere; a clip may be a mixture of two labels.
 
     adacos: the softmax runs over all sub-centres and a label's probability is the sum of its own; the scale adapts to
     the batch (AdaCos, Zhang et al., CVPR 2019, eqs. 9-11; sub-clusters: Wilkinghoff, IJCNN 2021).

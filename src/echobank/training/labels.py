@@ -14,7 +14,7 @@ PSEUDO = "cluster"
 
 @dataclass(frozen=True)
 class Labels:
-    """A label a clip.
+    """A label per clip.
 
     Attributes:
         names: Name of each label, sorted.

@@ -29,7 +29,7 @@ class StreamSettings:
     """How clips are drawn and changed.
 
     Attributes:
-        groups: Machines or places a batch.
+        groups: Machines or places per batch.
         members: Clips of each.
         seconds: Length of the clips of a batch, drawn between the two.
         synthetic: Share of groups that are synthetic machines; the others are stretches of one recording.
@@ -50,7 +50,7 @@ class StreamSettings:
 
     @property
     def size(self) -> int:
-        """Clips a batch."""
+        """Clips per batch."""
         return self.groups * self.members
 
 

@@ -52,7 +52,7 @@ def factory_noise(kind: str, count: int, rng: Rng) -> Signal:
 
 
 def _voice(count: int, rng: Rng) -> Signal:
-    """One speaker: glottal pulses at a moving pitch, four formants, about four syllables a second."""
+    """One speaker: glottal pulses at a moving pitch, four formants, about four syllables per second."""
     angle = shaft(rng.uniform(95, 230) * (1 + 0.08 * wander(count, rng, 0.3)), count, rng)
     formants = Modes(np.array([500.0, 1400.0, 2400.0, 3400.0]), np.full(4, 0.06), np.array([1.0, 0.5, 0.2, 0.1]))
     syllables = np.clip(np.sin(2 * np.pi * (4 * times(count) + wander(count, rng, 0.5))), 0, None)

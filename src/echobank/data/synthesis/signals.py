@@ -131,7 +131,7 @@ def ring(force: Signal, modes: Modes) -> Signal:
 
 
 def noise(count: int, rng: Rng, slope: float = 0.0) -> Signal:
-    """Return Gaussian noise of unit power whose spectrum falls by `slope` dB an octave above 30 Hz, float64[T]."""
+    """Return Gaussian noise of unit power whose spectrum falls by `slope` dB per octave above 30 Hz, float64[T]."""
     size = fft.next_fast_len(count, real=True)
     spectrum = fft.rfft(rng.standard_normal(size))
     hz = np.maximum(fft.rfftfreq(size, 1 / RATE), 30.0)

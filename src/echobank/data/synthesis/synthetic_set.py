@@ -138,7 +138,7 @@ def synthesise(
         out: Folder that gets `dev_data/raw/<machine>/` and `synth.json`.
         machines: Names from `MACHINES`.
         settings: What it holds.
-        workers: Processes; 0 takes one a core.
+        workers: Processes; 0 takes one per core.
         progress: Wraps the clips.
 
     Raises:

@@ -33,7 +33,7 @@ class DomainZ(NeighbourhoodBackend):
         return Neighbourhoods(self.index_, self.bank_, np.full(len(self.bank_), self.k), self.domains_)
 
     def learn(self, around: Surroundings) -> tuple[Float64, ...]:
-        """Return mean and deviation a domain and band, each float64[domains, H]; nan for a domain that is not left."""
+        """Return mean and deviation per domain and band, float64[domains, H] each; nan where a domain is gone."""
         names = np.unique(self.domains_)
         own = [around.sums[around.kept & (self.domains_ == name)] / self.k for name in names]
         nothing = np.full(around.sums.shape[1], np.nan)

@@ -26,7 +26,7 @@ class Gmm(RowsOfBank):
     Attributes:
         k: Not used.
         metric: "cosine" brings the vectors to unit length, "euclidean" takes them as they are.
-        components: Of the mixture; at most one a row.
+        components: Of the mixture; at most one per row.
         seed: Of its starting point.
     """
 
@@ -36,7 +36,7 @@ class Gmm(RowsOfBank):
     seed: int = 0
 
     def fit(self, bank: Bank) -> Self:
-        """Fit a mixture a band.
+        """Fit a mixture per band.
 
         Raises:
             BankError: The bank has one row.

@@ -1,4 +1,4 @@
-"""k-means: the bank reduced to a few centres a domain."""
+"""k-means: the bank reduced to a few centres per domain."""
 
 import warnings
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ from echobank.models.pooling import Pooling, pool, pool_together
 from echobank.models.weights.cards import CARDS, Card
 
 LONGEST = 192  # patches in time that are encoded as one
-_TOKENS_CPU = 8 * 496  # tokens a batch: eight clips of 10 s
+_TOKENS_CPU = 8 * 496  # tokens per batch: eight clips of 10 s
 _TOKENS_CUDA = 64 * 496
 
 Piece = tuple[int, int, int]  # clip, first patch, patch after the last
@@ -248,7 +248,7 @@ def _batches(patches: Sequence[int], limit: int) -> Iterator[list[Piece]]:
 
     Args:
         patches: Patches in time of each clip.
-        limit: Patches in time a batch.
+        limit: Patches in time per batch.
     """
     by_length: dict[int, list[Piece]] = {}
     for clip, total in enumerate(patches):

@@ -22,7 +22,7 @@ _FUSED = {  # the same, as oneDNN takes them into a matrix product: name, algori
     "relu": ("relu", ""),
     "tanh": ("tanh", ""),
 }
-_ROWS, _CLIPS = 496, 8  # tokens of a 10 s clip, clips a batch: weights are packed for products of about this size
+_ROWS, _CLIPS = 496, 8  # tokens of a 10 s clip, clips per batch: weights are packed for products of about this size
 
 
 class Projection(nn.Linear):

@@ -11,7 +11,7 @@ from echobank.models.encoder import EncoderFacts, Float32
 from echobank.models.logmel import HIGH_HZ, HOP, KALDI_128, LOW_HZ, MELS, SAMPLE_RATE, logmel
 from echobank.models.weights.cards import Card
 
-PATCH = 16  # frames a token, as BEATs' patches
+PATCH = 16  # frames per token, as BEATs' patches
 
 
 class LogmelStats:

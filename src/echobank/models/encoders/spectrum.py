@@ -3,7 +3,7 @@
 What turns sounds in lines: harmonics of the shaft, blade and gear meshing, twice the mains, and sidebands around
 them. A change of speed moves all lines by one ratio, hence a logarithmic axis. Its step and reach follow from that:
 
-- 24 bands an octave, each 2.9 % wide. The slip of an induction motor changes its speed by a few percent from idle to
+- 24 bands per octave, each 2.9 % wide. The slip of an induction motor changes its speed by a few percent from idle to
   full load, so a line stays within a band or moves to the next one; mel bins (7 % wide at 1 kHz) blur gear sidebands.
 - From 7 1/3 octaves below the top, 49.6 Hz: the mains and above. Lower down small microphones hear little but wind.
 - To 8 kHz, half the rate of the challenge's recordings: bearings, valves and air are heard in the uppermost octave.

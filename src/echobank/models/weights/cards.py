@@ -99,7 +99,7 @@ _SPECTRUM = Card(
     front_end="",
     dimension=176,
     layers=1,
-    citation="power spectrum, 24 bands an octave, 49.6 Hz to 8 kHz (models/spectrum.py); has no weights",
+    citation="power spectrum, 24 bands per octave, 49.6 Hz to 8 kHz (models/encoders/spectrum.py); has no weights",
 )
 
 _SPECTRUM_96 = Card(

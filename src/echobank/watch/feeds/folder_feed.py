@@ -176,7 +176,7 @@ class FolderFeed:
     def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:
         """Yield the finished recordings that are not in `seen`, oldest first.
 
-        One that the system refuses to read is told once and tried again until it can be read, has changed or is gone.
+        One that the system refuses to read is reported once and retried until it can be read, has changed or is gone.
         """
         finished = self.landing.look(seen)
         here = {landed.name for landed in finished}

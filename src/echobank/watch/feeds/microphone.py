@@ -2,7 +2,7 @@
 
     python -m echobank.watch.feeds.microphone [NAME] [RATE] [CHANNELS]
 
-writes what it hears as an endless WAV stream. A new process lists the devices anew, so one that was absent at start is
+writes what it hears as an endless WAV stream. A new process lists the devices again, so one that was absent at start is
 found when it appears, and a driver that hangs is ended with its process.
 """
 
