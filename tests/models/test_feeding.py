@@ -1,6 +1,7 @@
 """Feeding: batches of one length, any order of finishing, interruptions and damage, with a small encoder that tells."""
 
 import random
+import threading
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -214,3 +215,18 @@ def test_pieces_that_are_stored_are_not_embedded_again(tmp_path):
         work = partial(embed_features, encoder=encoder, poolings=[Pooling()])
         (item,) = feed([Recording("a", (160,) * 9)], work, [store], encoder)
         assert [float(output[0].mean()) for output in item.outputs] == list(range(9))
+
+
+def test_the_clips_of_a_small_job_are_dealt_out_to_the_threads():
+    both = threading.Barrier(2, timeout=20)
+
+    class Paired(Telling):
+        def tokens(self, waveforms, layer=None):
+            both.wait()  # breaks unless another thread embeds at the same time
+            return super().tokens(waveforms, layer)
+
+    encoder = Paired()
+    numbers = [number for number, length in enumerate(LENGTHS) if length == 320]
+    done = embed([sources()[number] for number in numbers], encoder, Pooling(), batch_size=8, workers=2)
+    assert sorted(map(len, encoder.batches)) == [2, 3] and not done.skipped
+    np.testing.assert_allclose(done.vectors, expected(numbers), atol=1e-6)

@@ -2,7 +2,8 @@
 
 A thread that is free embeds a batch that waits, else it reads on, first where most are waiting for it. Full batches of
 one source go ahead on their own; what is left of each source is put together in the order of the sources. So the
-batches depend on the sources alone, a long recording keeps every thread busy, and no more than a few batches wait.
+batches depend on the sources alone, a long recording keeps every thread busy, and no more than a few batches wait. Only
+a job of a single batch is dealt out to the threads.
 """
 
 from bisect import insort
@@ -37,7 +38,7 @@ class Job:
         batch_size: Pieces per batch.
         at_once: Batches embedded at the same time; 0 is one per thread.
         threads: Worker threads; 0 is one per core.
-        alone: Whether the one batch of a small job runs outside the worker threads, with every core.
+        alone: Whether the one piece of a small job runs outside the worker threads, with every core.
     """
 
     embed: Callable[[Sequence[Float32]], list[Outputs]]
@@ -157,7 +158,7 @@ class Scheduler:
                     self._courses.popleft()
                     self._start()
                     return course
-                batch = self._batches.popleft() if self._ended and self._made == 1 and self._job.alone else None
+                batch = self._only_batch() if self._ended and self._made == 1 else None
             if batch is None:
                 limits.enter_context(single_threaded())
                 with self._changed:
@@ -165,6 +166,14 @@ class Scheduler:
                     self._start()
             else:
                 self._embed(batch)
+
+    def _only_batch(self) -> list[_Item] | None:
+        """Return the one piece of the job, or deal its one batch out to the threads; the caller holds the lock."""
+        if len(self._batches[0]) == 1:
+            return self._batches.popleft() if self._job.alone else None
+        batch, at_once = self._batches.popleft(), self._job.at_once or self._threads
+        self._batches.extend(share for i in range(at_once) if (share := batch[i::at_once]))
+        return None
 
     def _may_settle(self) -> bool:
         """Tell whether it is known that there are several batches, or only one."""
