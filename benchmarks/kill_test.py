@@ -1,8 +1,8 @@
-"""Kill fit, score, bank add and watch at random moments, and count what is lost, doubled or half written.
+"""Kill fit, score, bank add, watch and listen at random moments, and count what is lost, doubled or half written.
 
 Each trial is a process of its own that is ended by SIGKILL. What must hold: a bank on disk is the old or the new
 one; a score journal goes on to the same table as an undisturbed run; a watch's table has every row exactly once, and
-its webhook has every message once or, by the same id, again.
+its webhook has every message once or, by the same id, again; an event that listen opened goes on as one.
 
     python benchmarks/kill_test.py --kills 200
 """
@@ -29,10 +29,18 @@ from echobank.cli import main, options
 from echobank.detection.bank import Bank, load_bank
 from echobank.machines import archive, detector, page
 from echobank.watch import engine as watch
+from echobank.watch.feeds import stream_feed
 from echobank.watch.sinks import csv_file
 
 RATE = 16_000
-IMPORTED = (options, detector, page, csv_file, watch)  # before the first fork, so that kills hit work and not imports
+IMPORTED = (
+    options,
+    detector,
+    page,
+    csv_file,
+    stream_feed,
+    watch,
+)  # before the first fork, so that kills hit work and not imports
 
 
 def kill(words: list[str], longest: float, rng: random.Random) -> bool:
@@ -181,19 +189,73 @@ def _trial_watch(bank: Path, files: Path, work: Path, kills: int, rng: random.Ra
     return seen
 
 
+def listen(words: list[str], sound: bytes, longest: float, rng: random.Random) -> bool:
+    """Listen to sound on standard input in a child; kill it at a random moment, or let it end when `longest` is 0."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os.dup2(reading, 0)
+        with open(os.devnull, "w") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), 2)
+        os._exit(main(words))
+    os.close(reading)
+    end = time.monotonic() + (rng.uniform(0, longest) if longest else 3600)
+    left = memoryview(sound)
+    os.set_blocking(writing, False)
+    while left and time.monotonic() < end:
+        try:
+            left = left[os.write(writing, left) :]
+        except BlockingIOError:
+            time.sleep(0.001)
+    if longest:
+        time.sleep(max(0.0, end - time.monotonic()))
+        os.kill(child, signal.SIGKILL)
+    os.close(writing)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def trial_listen(bank: Path, work: Path, kills: int, rng: random.Random) -> Counter[str]:
+    """Kill listen in the middle of an event; it stays one event, no message is lost, none comes with another id."""
+    seen: Counter[str] = Counter()
+    table, state = work / "live.csv", work / "live"
+    noise = np.random.default_rng(9)
+    odd = (0.1 * noise.standard_normal(30 * RATE) + 0.5 * np.sin(np.arange(30 * RATE))).clip(-1, 1)
+    sound = (odd * 32767).astype("<i2").tobytes()
+    with webhook(work / "live_posted") as url:
+        words = ["listen", str(bank), "-", "--rate", str(RATE), "--quiet", "--csv", str(table), "--state", str(state)]
+        words += ["--webhook", url, "--every-window", "--poll", "5ms", "--heartbeat", "0"]
+        while seen["killed"] < kills:
+            seen["killed"] += listen(words, sound, 0.5, rng)
+        listen(words, sound, 0.0, rng)
+    lines = [json.loads(line) for line in (state / "journal.jsonl").open()]
+    written = [message for line in lines for message in line.get("messages", ())]
+    ids = [message["id"] for message in written]
+    with table.open(newline="") as stream:
+        rows = [row["id"] for row in csv.DictReader(stream)]
+    posted = [line.split()[1] for line in (work / "live_posted").open()]
+    opened = [message for message in written if message["kind"] == "open"]
+    seen["windows"], seen["messages posted again"] = len(ids), len(posted) - len(set(posted))
+    good = len(opened) == 1 and len(ids) == len(set(ids)) and rows == ids and set(posted) == set(ids)
+    seen["BROKEN"] += not good
+    return seen
+
+
 def run(kills: int, work: Path, seed: int = 0) -> dict[str, Counter[str]]:
-    """Do a quarter of the kills in each of the four commands and return what was seen."""
+    """Do a fifth of the kills in each of the five commands and return what was seen."""
     rng = random.Random(seed)
     healthy, more, new = (recordings(work / name, 40, i) for name, i in (("h", 0), ("m", 100), ("n", 200)))
     banks = work / "banks"
     fit = ["--machine", "m", "--out", str(banks), "--window", "1s"]
     finish(["fit", str(healthy), *fit])
-    bank, each = banks / "m", -(-kills // 4)
+    bank, each = banks / "m", -(-kills // 5)
     return {
         "fit": trial_bank(["fit", str(more), *fit], bank, each, rng),
         "bank add": trial_bank(["bank", "add", str(bank), str(more)], bank, each, rng),
         "score": trial_score(bank, new, work, each, rng),
         "watch": trial_watch(bank, new, work, each, rng),
+        "listen": trial_listen(bank, work, each, rng),
     }
 
 

@@ -14,14 +14,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echobank.cli.own import add_engine, machine_name, seconds
+from echobank.cli.own import add_engine, machine_name, seconds, seconds_from_zero, size
 from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of
 from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
 
 if TYPE_CHECKING:
     from echobank.machines.machine import Machine
+    from echobank.watch.clips import ClipSettings
     from echobank.watch.engine import Watch
     from echobank.watch.feeds.source import SoundSource
+
+
+_RING_SECONDS = 40.0  # more than what may wait for the encoder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channels", type=int, default=0, metavar="N", help="their number of channels (default: 1)")
     parser.add_argument("--format", default="s16le", help="raw samples: u8, s16le, s24le, s32le, f32le or f64le")
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in listen/)")
+    parser.add_argument("--clips", metavar="DIR", help="keep the sound of each event as FLAC")
+    parser.add_argument("--before", type=seconds_from_zero, default=10.0, help="of a clip, before the event (10s)")
+    parser.add_argument("--after", type=seconds_from_zero, default=10.0, help="of a clip, after the event (10s)")
+    parser.add_argument("--clip-longest", type=seconds, default=600.0, help="longest clip (default: 10min)")
+    parser.add_argument("--clip-bytes", type=size, default=2 << 30, help="bytes of all clips (default: 2G; 0 for any)")
+    parser.add_argument("--clip-days", type=float, default=0.0, help="age of the oldest clip (default: any)")
+    parser.add_argument("--clip-free", type=size, default=1 << 30, help="bytes of the disk left free (default: 1G)")
     parser.add_argument("--record", metavar="DIR", help="only record, in FLAC files of a minute; needs no bank")
     parser.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="with --record: how long")
     add_watching(parser, poll=0.2)
@@ -98,8 +109,28 @@ def _watch(args: argparse.Namespace, name: str, source: "SoundSource", others: "
     state = bank_file(bank).parent / "listen"
     if args.state:
         state = Path(args.state) / name if name else Path(args.state)
-    feed = StreamFeed(name or machine.name, source, machine.listener)
-    return Watch(machine, bank, feed, state, sinks_of(args, machine.name), settings_of(args), rate=args.far)
+    settings, clips = settings_of(args), _clips(args)
+    listener = machine.listener
+    ring = (args.before + settings.n * listener.hop + listener.seconds + _RING_SECONDS) if clips else _RING_SECONDS
+    feed = StreamFeed(name or machine.name, source, listener, ring)
+    sinks = sinks_of(args, machine.name)
+    return Watch(machine, bank, feed, state, sinks, settings, rate=args.far, clips=clips)
+
+
+def _clips(args: argparse.Namespace) -> "ClipSettings | None":
+    from echobank.watch.clips import ClipSettings
+
+    if not args.clips:
+        return None
+    return ClipSettings(
+        Path(args.clips),
+        before=args.before,
+        after=args.after,
+        longest=args.clip_longest,
+        most_bytes=args.clip_bytes,
+        most_days=args.clip_days,
+        least_free=args.clip_free,
+    )
 
 
 def _list() -> int:

@@ -87,6 +87,14 @@ def seconds_from_zero(text: str) -> float:
     return 0.0 if text.strip() in ("0", "0s") else seconds(text)
 
 
+def size(text: str) -> int:
+    """Return a number of bytes such as 500M or 2G; a unit is a power of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)i?B?", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(f"not a size: {text!r}; write 500M or 2G")
+    return round(float(match[1]) * float(1024 ** " KMGT".index(match[2].upper() or " ")))
+
+
 def rate(text: str) -> float:
     """Return a rate such as 0.05 or 5% between 0 and 1."""
     try:

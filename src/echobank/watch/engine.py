@@ -17,8 +17,11 @@ from echobank.errors import OutputError
 from echobank.machines.machine import Machine
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
+from echobank.watch.clips import ClipKeeper, ClipSettings
+from echobank.watch.event_clips import EventClips
 from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, SilenceOpened
 from echobank.watch.feeds.feed import Arrival, Feed
+from echobank.watch.feeds.stream_feed import StreamFeed
 from echobank.watch.judge import Judge
 from echobank.watch.outbox import make_delivery
 from echobank.watch.rule import Judged, advance, message_id
@@ -59,6 +62,7 @@ class Watch:
         settings: How it is watched.
         clock: Seconds that never go back.
         rate: False-alarm rate in place of the bank's own; None keeps that.
+        clips: What is kept of the sound of events, for a feed that is a stream; None keeps none.
 
     Raises:
         InputError: Another watch uses the state, or the state is of something else.
@@ -75,6 +79,7 @@ class Watch:
         settings: WatchSettings,
         clock: Callable[[], float] = time.monotonic,
         rate: float | None = None,
+        clips: ClipSettings | None = None,
     ) -> None:
         self._feed, self._settings, self._clock = feed, settings, clock
         self._judge = Judge(machine, bank, settings.k, settings.n, settings.hysteresis, rate)
@@ -84,11 +89,15 @@ class Watch:
         self._refused, self._closed = "", False
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
+        self._clips: EventClips | None = None
+        if clips is not None and isinstance(feed, StreamFeed):
+            self._clips = EventClips(feed, ClipKeeper(clips, self._name, settings.n))
 
     @property
     def troubles(self) -> tuple[str, ...]:
         """What is wrong at this moment: a feed that is gone, a full disk, sinks that do not take messages."""
-        again = [*self._feed.troubles, self._refused, *(delivery.trouble for delivery in self._deliveries)]
+        clips = self._clips.trouble if self._clips else ""
+        again = [*self._feed.troubles, self._refused, clips, *(delivery.trouble for delivery in self._deliveries)]
         stale = self._judge.trouble
         return (*filter(None, [stale]), *(f"{trouble}; trying again" for trouble in again if trouble))
 
@@ -150,6 +159,8 @@ class Watch:
                 self._beat()
                 if stop():
                     break
+            if self._clips:
+                self._clips.step()
             self._mind_silence()
             self._deliver()
             self._forget()
@@ -166,6 +177,8 @@ class Watch:
         self._closed = True
         try:
             self._feed.close()
+            if self._clips:
+                self._clips.close()
             with suppress(OutputError):
                 self._deliver()
             for delivery in self._deliveries:
@@ -179,8 +192,13 @@ class Watch:
             Judged(_told(verdict, arrival.name), place, when)
             for verdict, place, when in zip(verdicts, arrival.places, arrival.times, strict=True)
         ]
-        rule, messages = advance(self._judge.rule, self._state.rule, windows, self._name, _now())
+        before = self._state.rule
+        rule, messages = advance(self._judge.rule, before, windows, self._name, _now())
+        if self._clips:
+            messages = self._clips.mark(before, messages)
         self._state.record(arrival.name, arrival.stamp, rule, messages)
+        if self._clips:
+            self._clips.follow(verdicts, messages, self._judge.rule.threshold)
 
     def _mind_silence(self) -> None:
         after, silent, open_silence = self._settings.silence_after, self._feed.silence, self._state.silence

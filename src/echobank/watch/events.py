@@ -66,13 +66,16 @@ class WindowMessage(Message):
     Attributes:
         file_time: When the window was recorded, or its recording last changed, ISO 8601.
         verdict: The verdict on it.
+        clip: Id of the clip of the event that is open; None where no clips are kept.
     """
 
     file_time: str
     verdict: Verdict
+    clip: str | None = None
 
     def _facts(self) -> dict[str, Any]:
-        return {"file_time": self.file_time, **self._own(), **plain(self.verdict), **self._last()}
+        clip = {} if self.clip is None else {"clip": self.clip}
+        return {"file_time": self.file_time, **self._own(), **plain(self.verdict), **self._last(), **clip}
 
     def _own(self) -> dict[str, Any]:
         return {}

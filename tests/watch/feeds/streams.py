@@ -8,8 +8,6 @@ import time
 from echobank.watch.feeds.pipe import Pipe
 from echobank.watch.feeds.stream_feed import StreamFeed
 
-UNSETTLED = {"nearest": "", "nearest_start": None}  # of two rows that are equally near in float32, either
-
 
 def pour(data, chunks, handle, pause=0.0):
     """Write bytes to a descriptor, cut at the given places, and close it."""
@@ -39,7 +37,7 @@ def collect(feed, machine, seconds=30.0, enough=lambda verdicts: False):
         for arrival in feed.arrivals(machine.listener, seen):
             judged = machine.judge(arrival.heard)
             assert len(arrival.places) == len(arrival.times) == len(judged)
-            verdicts += [dataclasses.replace(verdict, **UNSETTLED, file=arrival.name) for verdict in judged]
+            verdicts += [dataclasses.replace(verdict, file=arrival.name) for verdict in judged]
             seen[arrival.name] = arrival.stamp
         time.sleep(0.005)
     return verdicts
@@ -61,4 +59,4 @@ def heard_in(machine, data, chunks=(), form=None):
 def scored(machine, path):
     """Return what `echobank score` says of a recording, under the name of the stream and without `in_bank`."""
     (heard,) = machine.listener.hear([path])
-    return [dataclasses.replace(verdict, **UNSETTLED, file="stdin") for verdict in machine.judge(heard)]
+    return [dataclasses.replace(verdict, file="stdin") for verdict in machine.judge(heard)]

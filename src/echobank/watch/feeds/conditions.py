@@ -23,7 +23,7 @@ SOUND_BLOCKS = 2  # blocks with sound in a row that end a silence; a click of a 
 
 
 @dataclass(frozen=True)
-class Condition:
+class SoundCondition:
     """Something that was wrong with a source.
 
     Attributes:
@@ -55,7 +55,7 @@ class Conditions:
     """Counts what is wrong. One thread writes, others take snapshots."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Condition] = {}
+        self._known: dict[str, SoundCondition] = {}
         self._lock = threading.Lock()
 
     def happened(self, kind: str, start: datetime, seconds: float = 0.0, count: int = 1) -> None:
@@ -63,7 +63,7 @@ class Conditions:
         with self._lock:
             old = self._known.get(kind)
             before, total = (old.count, old.total) if old else (0, 0.0)
-            self._known[kind] = Condition(kind, iso(start), seconds, before + count, total + seconds)
+            self._known[kind] = SoundCondition(kind, iso(start), seconds, before + count, total + seconds)
 
     def lasts(self, kind: str, start: datetime, seconds: float) -> None:
         """Note that something lasts, for so many seconds more."""
@@ -73,7 +73,7 @@ class Conditions:
                 self._known[kind] = replace(old, seconds=old.seconds + seconds, total=old.total + seconds)
             else:
                 count, total = (old.count, old.total) if old else (0, 0.0)
-                self._known[kind] = Condition(kind, iso(start), seconds, count + 1, total + seconds, now=True)
+                self._known[kind] = SoundCondition(kind, iso(start), seconds, count + 1, total + seconds, now=True)
 
     def over(self, kind: str) -> None:
         """Note that something does not last any more."""
@@ -82,7 +82,7 @@ class Conditions:
             if old is not None and old.now:
                 self._known[kind] = replace(old, now=False)
 
-    def snapshot(self) -> tuple[Condition, ...]:
+    def snapshot(self) -> tuple[SoundCondition, ...]:
         """Return every condition that there was, by kind."""
         with self._lock:
             return tuple(self._known[kind] for kind in sorted(self._known))
