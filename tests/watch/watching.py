@@ -11,7 +11,7 @@ class Receiver:
     """A sink that remembers what it took, and can be out of order."""
 
     name = "receiver"
-    kinds = frozenset({"open", "close", "error", "score", "heartbeat"})
+    kinds = frozenset({"open", "close", "error", "score", "heartbeat", "no_sound", "sound"})
     remote = False
 
     def __init__(self):

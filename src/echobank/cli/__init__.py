@@ -34,6 +34,7 @@ COMMANDS = {
     "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
     "watch": "score recordings as they land in a folder, and raise events",
     "listen": "listen live to a microphone, standard input or a network stream",
+    "mute": "acknowledge the sound of an event: it does not alarm until it changes",
     "weights": "list encoders, fetch and check their weights",
     "export": "write an encoder as ONNX, to run without torch",
 }

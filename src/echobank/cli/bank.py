@@ -16,7 +16,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
@@ -24,6 +24,9 @@ from echobank.detection.bank import Bank, load_bank
 from echobank.machines import archive
 from echobank.machines.tags import find_recordings
 from echobank.names import to_json
+
+if TYPE_CHECKING:
+    from echobank.machines.fit import Harvest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("files", metavar="FILE", nargs="+", help="healthy recordings, or folders of them")
             add_tags(action)
             add_engine(action)
+            action.add_argument(
+                "--as",
+                dest="kind",
+                nargs=2,
+                metavar=("nuisance", "NAME"),
+                help="sounds that must not alarm",
+            )
         if name == "remove":
             action.add_argument("patterns", metavar="NAME", nargs="+", help="name, pattern such as '2024-*', or hash")
         if name == "merge":
@@ -100,10 +110,31 @@ def add(args: argparse.Namespace) -> int:
     left_out = LeftOut()
     recordings = find_recordings(args.files, left_out)
     harvest = gather(recordings, listener, tagging(args.tags), machine.name, bar, left_out)
+    if args.kind:
+        return _add_nuisance(args, listener.provenance.to_header(), harvest)
     folders = roots_of(args.files)
     files = sorted({row.file for row in harvest.rows})
     after = archive.change(args.bank, lambda old: curate.add(old, harvest, folders), "add", files=files[:100])
     _say(bank, after)
+    return report_skipped(harvest.skipped)
+
+
+def _add_nuisance(args: argparse.Namespace, made: dict[str, Any], harvest: "Harvest") -> int:
+    from echobank.cli.options import report_skipped
+    from echobank.cli.own import machine_name
+    from echobank.errors import InputError
+    from echobank.machines.nuisance import NUISANCES, SUFFIX, Nuisance, save_nuisance
+
+    kind, name = args.kind
+    if kind != "nuisance":
+        raise InputError("recordings are added as healthy, or as a nuisance", value=kind, hint="--as nuisance NAME")
+    try:
+        machine_name(name)
+    except argparse.ArgumentTypeError as error:
+        raise InputError(str(error)) from error
+    path = archive.bank_file(args.bank).parent / NUISANCES / f"{name}{SUFFIX}"
+    save_nuisance(path, Nuisance(name, harvest.vectors, made))
+    print(f"{len(harvest.vectors)} windows are remembered as the nuisance {name}; the bank is as before\nwrote {path}")
     return report_skipped(harvest.skipped)
 
 

@@ -32,6 +32,13 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
         metavar="TIME",
         help="open an event no_sound when nothing was heard for so long, for example 5min (default: never)",
     )
+    parser.add_argument(
+        "--schedule",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help='when it alarms, in local time, for example "Mon-Fri 06:00-22:00" (default: always)',
+    )
     parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
     parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
     parser.add_argument("--webhook", metavar="URL", action="append", default=[], help="POST every event as JSON")
@@ -43,6 +50,7 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
 def settings_of(args: argparse.Namespace, *, only_new: bool = False) -> "WatchSettings":
     """Return the settings of the options that `add_watching` added."""
     from echobank.watch.engine import WatchSettings
+    from echobank.watch.rest import parse_schedule
 
     return WatchSettings(
         k=args.k_of_n[0],
@@ -51,6 +59,7 @@ def settings_of(args: argparse.Namespace, *, only_new: bool = False) -> "WatchSe
         heartbeat=args.heartbeat,
         only_new=only_new,
         silence_after=args.silence_after,
+        schedule=tuple(span for text in args.schedule for span in parse_schedule(text)),
     )
 
 

@@ -23,7 +23,9 @@ from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, Silence
 from echobank.watch.feeds.feed import Arrival, Feed
 from echobank.watch.feeds.stream_feed import StreamFeed
 from echobank.watch.judge import Judge
+from echobank.watch.mutes import Mutes
 from echobank.watch.outbox import make_delivery
+from echobank.watch.rest import PAUSE_FILE, Rest, Span
 from echobank.watch.rule import Judged, advance, message_id
 from echobank.watch.sinks.sink import Sink
 from echobank.watch.state import WatchState
@@ -39,6 +41,7 @@ class WatchSettings:
         hysteresis: 0 closes at the threshold, 1 only at the median of the healthy windows.
         heartbeat: Seconds between two heartbeats; 0 gives none.
         only_new: True takes what is there at the first start as seen.
+        schedule: When the machine alarms; empty is always.
         silence_after: Seconds without sound, or without a recording, that open an event `no_sound`; 0 never does.
     """
 
@@ -48,6 +51,7 @@ class WatchSettings:
     heartbeat: float = 60.0
     only_new: bool = False
     silence_after: float = 0.0
+    schedule: tuple[Span, ...] = ()
 
 
 class Watch:
@@ -86,6 +90,8 @@ class Watch:
         self._name = machine.name
         start = feed.present if settings.only_new else dict
         self._state = WatchState(state, {"machine": self._name, **feed.identity}, start)
+        self.resting = Rest(state / PAUSE_FILE, settings.schedule)
+        self._mutes = Mutes(state, bank, settings.n)
         self._refused, self._closed = "", False
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
@@ -97,7 +103,13 @@ class Watch:
     def troubles(self) -> tuple[str, ...]:
         """What is wrong at this moment: a feed that is gone, a full disk, sinks that do not take messages."""
         clips = self._clips.trouble if self._clips else ""
-        again = [*self._feed.troubles, self._refused, clips, *(delivery.trouble for delivery in self._deliveries)]
+        again = [
+            *self._feed.troubles,
+            self._refused,
+            clips,
+            self._mutes.trouble,
+            *(delivery.trouble for delivery in self._deliveries),
+        ]
         stale = self._judge.trouble
         return (*filter(None, [stale]), *(f"{trouble}; trying again" for trouble in again if trouble))
 
@@ -187,23 +199,28 @@ class Watch:
             self._state.close()
 
     def _record(self, arrival: Arrival) -> None:
-        verdicts = self._judge.machine.judge(arrival.heard)
+        machine, rest = self._judge.machine, self.resting.reason
+        verdicts, nuisances = machine.judge(arrival.heard), self._mutes.names(arrival.heard, machine)
         windows = [
-            Judged(_told(verdict, arrival.name), place, when)
-            for verdict, place, when in zip(verdicts, arrival.places, arrival.times, strict=True)
+            Judged(_told(verdict, arrival.name), place, when, rest, nuisance)
+            for verdict, place, when, nuisance in zip(verdicts, arrival.places, arrival.times, nuisances, strict=True)
         ]
         before = self._state.rule
         rule, messages = advance(self._judge.rule, before, windows, self._name, _now())
         if self._clips:
             messages = self._clips.mark(before, messages)
         self._state.record(arrival.name, arrival.stamp, rule, messages)
+        event = rule.event or before.event
+        if event is not None and not rest:
+            self._mutes.remember(event.id, arrival.heard, verdicts, machine)
         if self._clips:
             self._clips.follow(verdicts, messages, self._judge.rule.threshold)
 
     def _mind_silence(self) -> None:
         after, silent, open_silence = self._settings.silence_after, self._feed.silence, self._state.silence
         now, where = _now(), self._feed.title
-        if open_silence is None and after and silent >= after and not self._feed.ended:
+        resting = self._feed.ended or bool(self.resting.reason)
+        if open_silence is None and after and silent >= after and not resting:
             opened = OpenSilence(message_id(self._name, f"{where}|{now}", SilenceOpened.kind), now)
             facts = {"machine": self._name, "time": now, "where": where}
             message = SilenceOpened(id=opened.id, event=opened.id, seconds=round(silent, 1), **facts)
@@ -242,6 +259,8 @@ class Watch:
             troubles=tuple(map(printable, self.troubles)),
             age=round(self._feed.silence, 1),
             conditions=self._feed.conditions,
+            paused=self.resting.reason,
+            muted=self._mutes.counts,
         )
 
 

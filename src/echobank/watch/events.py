@@ -67,15 +67,18 @@ class WindowMessage(Message):
         file_time: When the window was recorded, or its recording last changed, ISO 8601.
         verdict: The verdict on it.
         clip: Id of the clip of the event that is open; None where no clips are kept.
+        quiet: Why the window did not alarm: the machine rests, or it is like an acknowledged sound.
     """
 
     file_time: str
     verdict: Verdict
     clip: str | None = None
+    quiet: str | None = None
 
     def _facts(self) -> dict[str, Any]:
-        clip = {} if self.clip is None else {"clip": self.clip}
-        return {"file_time": self.file_time, **self._own(), **plain(self.verdict), **self._last(), **clip}
+        more = {"clip": self.clip, "quiet": self.quiet}
+        more = {name: value for name, value in more.items() if value is not None}
+        return {"file_time": self.file_time, **self._own(), **plain(self.verdict), **self._last(), **more}
 
     def _own(self) -> dict[str, Any]:
         return {}
@@ -149,6 +152,8 @@ class Heartbeat(Message):
         troubles: What is wrong at this moment.
         age: Seconds since the last recording, or since there was sound.
         conditions: What was wrong with the sound so far, with start, length and count.
+        paused: Why the machine is heard and not alarmed; empty when it is.
+        muted: How many windows were like each acknowledged sound, since the start.
     """
 
     kind: ClassVar[str] = "heartbeat"
@@ -157,11 +162,14 @@ class Heartbeat(Message):
     troubles: tuple[str, ...] = ()
     age: float | None = None
     conditions: tuple[Mapping[str, Any], ...] = ()
+    paused: str = ""
+    muted: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def _facts(self) -> dict[str, Any]:
         event = self.event.to_values() if self.event else None
         facts = {"files": self.files, "event": event, "troubles": list(self.troubles), "age": self.age}
-        return {**facts, "conditions": [dict(condition) for condition in self.conditions]}
+        conditions = [dict(condition) for condition in self.conditions]
+        return {**facts, "conditions": conditions, "paused": self.paused, "muted": dict(self.muted)}
 
 
 @dataclass(frozen=True)

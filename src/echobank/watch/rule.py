@@ -72,11 +72,15 @@ class Judged:
         verdict: The verdict, or the error of the recording.
         place: What tells the window from every other one of the machine; ids of messages are made from it.
         time: When it was recorded, ISO 8601, for the messages; nothing is decided by it.
+        rest: Why the machine rests, for example "schedule": then the window is said and counts for nothing.
+        nuisance: Name of the acknowledged sound that it is like: then it counts as healthy, and is said.
     """
 
     verdict: Verdict
     place: str
     time: str = ""
+    rest: str = ""
+    nuisance: str = ""
 
 
 def make_rule(machine: Machine, k: int, n: int, hysteresis: float) -> Rule:
@@ -127,14 +131,18 @@ def _take(rule: Rule, state: RuleState, window: Judged, machine: str, now: str, 
     verdict = window.verdict
 
     def facts(kind: str) -> dict[str, Any]:
-        shared = {"machine": machine, "time": now, "file_time": window.time, "verdict": verdict}
+        quiet = window.rest or (f"nuisance {window.nuisance}" if window.nuisance else None)
+        shared = {"machine": machine, "time": now, "file_time": window.time, "verdict": verdict, "quiet": quiet}
         return {"id": message_id(machine, window.place, kind), **shared}
 
     if verdict.score is None:
         messages.append(Failed(**facts("error")))
         return state
     messages.append(Scored(**facts("score")))
-    recent, event = (*state.recent, verdict.score)[-rule.n :], state.event
+    if window.rest:
+        return RuleState((), state.event)
+    counted = min(verdict.score, rule.release) if window.nuisance else verdict.score
+    recent, event = (*state.recent, counted)[-rule.n :], state.event
     if event is None and sum(score > rule.threshold for score in recent) >= rule.k:
         opened = facts("open")
         messages.append(Opened(**opened, threshold=rule.threshold, event=opened["id"]))
