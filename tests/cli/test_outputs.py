@@ -7,10 +7,7 @@ from importlib import import_module
 import pytest
 
 from echobank.cli import COMMANDS, main
-from tests.machines.conftest import bank, fitted, offline
 from tests.machines.sounds import hum, write
-
-__all__ = ["bank", "fitted", "offline"]
 
 # What every option that names an output file is called, and the commands that have it. A folder is no file: what is
 # written into the folders of fit, distil, export, synth and download ends as no recording does, or is their own.

@@ -9,13 +9,9 @@ from echobank.data.dcase import scan
 from echobank.data.folder import LeftOut, recordings_in
 from echobank.errors import InputError
 from echobank.training.recordings import scan_audio
-from tests.machines.conftest import fitted, offline
 from tests.machines.sounds import healthy_folder, hum, write
 from tests.permissions import permissions_hold
 from tests.requirements import needs
-
-__all__ = ["fitted", "offline"]
-
 
 pytestmark = needs("posix")  # permissions and pipes
 

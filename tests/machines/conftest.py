@@ -8,7 +8,10 @@ from tests.machines.sounds import healthy_folder, hum, with_tone, write
 
 @pytest.fixture(scope="package", autouse=True)
 def offline(tmp_path_factory):
-    """Have every fit hear with logmel_stats, whatever weights or network the machine has; sub-processes too."""
+    """Have every fit hear with logmel_stats, whatever weights or network the machine has; sub-processes too.
+
+    Import it into a conftest.py, never into a module of tests: there it would last to the end of the session.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("echobank.machines.fit.MACHINE_DEFAULTS", ("model.embedding=logmel_stats", "model.k=1"))
         patch.setenv("ECHOBANK_CACHE", str(tmp_path_factory.mktemp("no-weights")))

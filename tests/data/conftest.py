@@ -1,0 +1,3 @@
+from tests.machines.conftest import fitted, offline
+
+__all__ = ["fitted", "offline"]
