@@ -2,15 +2,23 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from echobank import load_encoder
+from echobank.config import load_config
+from echobank.data.audio import Stream, read_clip
+from echobank.data.windows import cut_stream, read_windows
 from echobank.errors import AudioError, ConfigError
-from echobank.models.encoders.level import FLOOR_DB, FRAME, QUANTITIES
+from echobank.machines.listener import Listener
+from echobank.models.encoder import Sourced
+from echobank.models.encoders.level import FLOOR_DB, FRAMES_PER_SECOND, QUANTITIES
 from echobank.models.pooling import Pooling
-from echobank.models.registry import front_end_of
+from echobank.models.registry import front_end_of, source_is_heard
 from echobank.models.weights.cards import CARDS
+from echobank.pipeline.run import Run
 
 RATE = 16000
+FRAME = RATE // FRAMES_PER_SECOND
 LOUDNESS = ("level", "level_octaves", "level_thirds", "level_percentiles")  # the others do not change with a gain
 SHAPE = tuple(name for name in QUANTITIES if name not in LOUDNESS)
 
@@ -126,3 +134,83 @@ def test_no_pooling_changes_a_level_alone_or_beside_an_encoder(pooling):
     np.testing.assert_array_equal(alone[0], measured("level_thirds", x).astype(np.float32))
     ((beside,),) = load_encoder("logmel_stats+level_thirds").embed([x], [pooling])
     np.testing.assert_array_equal(beside[0, -25:], alone[0])
+
+
+SOURCE_RATE = 44100
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A recording of 44.1 kHz whose sound lies above what 16 kHz can hold, beside a soft tone of 1 kHz."""
+    times = np.arange(3 * SOURCE_RATE) / SOURCE_RATE
+    growth = 10 ** (times / 5)
+    samples = growth * 0.1 * np.sin(2 * np.pi * 12_000 * times) + 0.01 * np.sin(2 * np.pi * 1000 * times)
+    soundfile.write(tmp_path / "high.wav", samples, SOURCE_RATE, "FLOAT")
+    return tmp_path / "high.wav"
+
+
+@pytest.mark.parametrize("embedding", ["level", "logmel_stats+level", "level_thirds+level"])
+def test_level_of_a_window_is_that_of_the_samples_of_the_recording(recording, embedding):
+    source = soundfile.read(recording, dtype="float32")[0].astype(np.float64)
+    listener = Listener(load_encoder(embedding), Pooling(), seconds=1.0, hop=0.5)
+    (heard,) = listener.hear([recording])
+    assert not heard.error and len(heard) == 5
+    for vector, start, level in zip(heard.vectors, heard.starts, heard.levels, strict=True):
+        begin = round(start * SOURCE_RATE)
+        expected = 10 * np.log10(np.mean(source[begin : begin + SOURCE_RATE] ** 2))
+        assert vector[0, -1] == pytest.approx(expected, abs=1e-3)
+        assert level == pytest.approx(expected, abs=1e-3)  # the column level_dbfs says the same
+
+
+def test_level_of_a_clip_is_that_of_the_samples_of_the_recording(recording, tmp_path):
+    source = soundfile.read(recording, dtype="float32")[0].astype(np.float64)
+    run = Run(load_config("default", ["model.embedding=level", f"data.cache={str(tmp_path / 'cache')!r}"]))
+    embedded = run.embed([run.reader.source(recording, allow_silent=False)], "")
+    assert not embedded.skipped
+    assert embedded.vectors[0, 0, 0] == pytest.approx(10 * np.log10(np.mean(source**2)), abs=1e-3)
+    assert run.reader.check(recording).rms_dbfs == pytest.approx(embedded.vectors[0, 0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("embedding", ["soundnet+level", "level", "spectrum+level_octaves"])
+def test_what_wants_the_source_is_known_without_weights(embedding):
+    assert source_is_heard(embedding)
+    assert not source_is_heard("soundnet+spectrum") and not source_is_heard("beats_base")
+
+
+def test_the_other_parts_hear_what_they_heard_without_level(recording):
+    alone, beside = (
+        Listener(load_encoder(name), Pooling(), seconds=1.0, hop=1.0)
+        for name in ("logmel_stats+spectrum", "logmel_stats+spectrum+level")
+    )
+    (without,), (with_level,) = alone.hear([recording]), beside.hear([recording])
+    width = without.vectors.shape[2]
+    np.testing.assert_array_equal(with_level.vectors[:, :, :width], without.vectors)
+    assert with_level.vectors.shape[2] == width + 1
+
+
+@pytest.mark.parametrize("name", ["level_octaves", "level_thirds"])
+def test_bands_above_half_the_rate_of_the_recording_read_the_floor(name):
+    rate = 8000
+    x = noise(2.0)
+    (token,) = load_encoder(name).tokens([Sourced(np.repeat(x, 2), x, rate)])
+    number, per_octave = (2, 1) if name == "level_octaves" else (8, 3)
+    labels = QUANTITIES[name].labels
+    uppers = 1000 * 10 ** (0.3 * (np.arange(number - len(labels) + 1, number + 1) + 0.5) / per_octave)
+    np.testing.assert_array_equal(token[0, 0] == FLOOR_DB, uppers > rate / 2)
+    assert (uppers > rate / 2).any() and not (uppers > rate / 2).all()
+
+
+@pytest.mark.parametrize("block", [1000, 44100, 10**6])
+def test_the_source_under_a_window_does_not_depend_on_blocks(recording, block):
+    samples = soundfile.read(recording, dtype="float32")[0]
+    blocks = (samples[i : i + block] for i in range(0, len(samples), block))
+    cutting = {"seconds": 1.0, "hop": 0.7, "sample_rate": RATE}
+    cut = list(cut_stream(Stream(SOURCE_RATE, 1, blocks), **cutting, source=True))
+    assert len(cut) == 4
+    for window in cut:
+        begin = round(window.start * SOURCE_RATE)
+        np.testing.assert_array_equal(window.source, samples[begin : begin + len(window.source)])
+        assert abs(len(window.source) - SOURCE_RATE) <= 1
+    assert all(window.source is None for window in read_windows(recording, **cutting))
+    assert read_clip(recording).source is None
+    np.testing.assert_array_equal(read_clip(recording, source=True).source, samples)

@@ -53,6 +53,7 @@ class Clip:
         flags: Among "silent" (constant), "clipped" (three samples in a row at full scale, or beyond it), "dc"
             (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s). They are judged on
             the samples of the file: resampling makes a stuck value ring.
+        source: float32[S], the samples of the file at its own rate; None unless they were asked for.
         sound_sha256: Hash of `samples`; the same sound in another container (WAV, FLAC, another tag) has the same.
     """
 
@@ -67,6 +68,7 @@ class Clip:
     rms_dbfs: float
     flags: tuple[str, ...]
     sound_sha256: str = field(default="", kw_only=True)
+    source: Float32 | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ class Stream:
     blocks: Iterator[Float32]
 
 
-def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) -> Clip:
+def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0, source: bool = False) -> Clip:
     """Read one channel of a recording at `sample_rate`.
 
     Args:
         path: WAV, AIFF, AU, CAF, W64, FLAC, Ogg, Opus or MP3 of any rate from 1 kHz.
         sample_rate: Rate wanted, Hz.
         channel: Channel wanted, from 0; channels are never averaged.
+        source: Whether the samples of the file are wanted besides.
 
     Raises:
         AudioError: The file cannot be read, is not audio, is cut short, empty, not finite or beyond every level, or
@@ -93,25 +96,26 @@ def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0) 
     path = Path(path)
     with opened(path, channel) as (stream, sha256):
         blocks = list(stream.blocks)
-        source = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    samples = source
+        original = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    samples = original
     if stream.rate != sample_rate:
-        samples = soxr.resample(source, stream.rate, sample_rate, quality=RESAMPLER_QUALITY)
+        samples = soxr.resample(original, stream.rate, sample_rate, quality=RESAMPLER_QUALITY)
     if not len(samples):
-        raise AudioError("too short to use", value=f"{len(source)} samples", where=path)
-    peak, rms, flags = quality(source, stream.rate)
+        raise AudioError("too short to use", value=f"{len(original)} samples", where=path)
+    peak, rms, flags = quality(original, stream.rate)
     return Clip(
         samples,
         sample_rate,
         stream.rate,
         stream.channels,
         channel,
-        len(source) / stream.rate,
+        len(original) / stream.rate,
         sha256,
         peak,
         rms,
         flags,
         sound_sha256=hash_of(samples),
+        source=original if source else None,
     )
 
 

@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Window(Clip):
-    """A stretch of a recording; the level is that of the stretch after resampling, the flags those before.
+    """A stretch of a recording; level and flags are those of the stretch in the recording, before resampling.
 
     Attributes:
         start: Where it begins in the recording, seconds.
@@ -27,7 +27,7 @@ class Window(Clip):
 
 
 def read_windows(
-    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0
+    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0, source: bool = False
 ) -> Iterator[Window]:
     """Yield windows of a recording of any length in bounded memory.
 
@@ -40,6 +40,7 @@ def read_windows(
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate wanted, Hz.
         channel: Channel wanted, from 0.
+        source: Whether the samples of the file under each window are wanted besides.
 
     Raises:
         AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
@@ -49,11 +50,26 @@ def read_windows(
     if size < 1 or round(hop * sample_rate) < 1:
         raise AudioError("window and hop must be positive", value=(seconds, hop), where=path)
     with opened(path, channel) as (stream, sha256):
-        yield from cut_stream(stream, seconds=seconds, hop=hop, sample_rate=sample_rate, channel=channel, sha256=sha256)
+        yield from cut_stream(
+            stream,
+            seconds=seconds,
+            hop=hop,
+            sample_rate=sample_rate,
+            channel=channel,
+            sha256=sha256,
+            source=source,
+        )
 
 
 def cut_stream(
-    stream: Stream, *, seconds: float, hop: float, sample_rate: int, channel: int = 0, sha256: str = ""
+    stream: Stream,
+    *,
+    seconds: float,
+    hop: float,
+    sample_rate: int,
+    channel: int = 0,
+    sha256: str = "",
+    source: bool = False,
 ) -> Iterator[Window]:
     """Yield windows of a stream of blocks, each as soon as its last block is there; see `read_windows` for the end.
 
@@ -66,17 +82,18 @@ def cut_stream(
         sample_rate: Rate wanted, Hz.
         channel: The channel that the blocks are of, for the record.
         sha256: Hash of what the stream is of, for the record.
+        source: Whether the samples of the stream under each window are wanted besides.
     """
     size = round(seconds * sample_rate)
     original = Original(stream.blocks, stream.rate / sample_rate, size) if stream.rate != sample_rate else None
     blocks = original.passing() if original else stream.blocks
     for begin, samples in cut(resampled(blocks, stream.rate, sample_rate), size, hop * sample_rate):
-        peak, rms, flags = quality(samples, sample_rate)
-        if original:
-            flags = quality(original.stretch(begin, len(samples)), stream.rate)[2]
+        heard = original.stretch(begin, len(samples)) if original else samples
+        peak, rms, flags = quality(heard, stream.rate)
         length, start = len(samples) / sample_rate, begin / sample_rate
         rates, sound = (sample_rate, stream.rate, stream.channels, channel), hash_of(samples)
-        yield Window(samples, *rates, length, sha256, peak, rms, flags, start, sound_sha256=sound)
+        under = heard if source else None
+        yield Window(samples, *rates, length, sha256, peak, rms, flags, start, sound_sha256=sound, source=under)
 
 
 def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from echobank.data.windows import Window
 from echobank.errors import AudioError, BankError, InputError
-from echobank.machines.listener import Heard
+from echobank.machines.listener import Heard, feature_of
 from echobank.machines.machine import Machine, locate
 from echobank.machines.regions import Region, excess_db, find_regions, without
 from echobank.machines.verdict import REMEMBERED, Verdict
-from echobank.models.encoder import Float32
+from echobank.models.encoder import Feature, Float32, Sourced
+from echobank.models.feeding import tokens_of
 
 Float64 = NDArray[np.float64]
 _NEIGHBOURS = 3
@@ -35,11 +36,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Sound:
-    """A stretch of audio that can be heard: float32[T], its rate in Hz, and its natural-log mel power float32[F, M]."""
+    """A stretch of audio that can be heard.
+
+    Attributes:
+        samples: float32[T].
+        rate: Their rate, Hz.
+        mel: Natural-log mel power, float32[F, M].
+        feature: What the encoder takes of it: the samples, with their source where it hears the source.
+    """
 
     samples: Float32
     rate: int
     mel: Float32
+    feature: Feature
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ def _sound(machine: Machine, path: Path, start: float) -> Sound:
 
 
 def _made(machine: Machine, window: Window) -> Sound:
-    return Sound(window.samples, window.sample_rate, machine.listener.logmel(window.samples))
+    return Sound(window.samples, window.sample_rate, machine.listener.logmel(window.samples), feature_of(window))
 
 
 def _healthy(machine: Machine, row: int) -> Sound | None:
@@ -174,13 +183,18 @@ def _healthy(machine: Machine, row: int) -> Sound | None:
 
 
 def _score_without(machine: Machine, sound: Sound, region: Region) -> float:
-    vectors, _ = machine.listener.embed([without(sound.samples, sound.rate, region)])
+    samples = without(sound.samples, sound.rate, region)
+    feature: Feature = samples
+    if isinstance(sound.feature, Sourced):
+        rate = sound.feature.source_rate
+        feature = Sourced(samples, without(sound.feature.source, rate, region), rate)
+    vectors, _ = machine.listener.embed([feature])
     return float(machine.backend.score(vectors)[0])
 
 
 def _token_oddness(machine: Machine, sound: Sound, nearest: Sound) -> Float64:
     encoder, layer = machine.listener.encoder, machine.listener.layer
-    query, healthy = encoder.tokens([sound.samples, nearest.samples], layer)
+    query, healthy = tokens_of([sound.feature, nearest.feature], encoder, layer)
     oddness = np.zeros(query.shape[:2])
     for band in range(query.shape[1]):
         a, b = (_unit(tokens[:, band].astype(np.float64)) for tokens in (query, healthy))

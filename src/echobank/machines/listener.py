@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from echobank.data.channels import Channel
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.encoder import Encoder, Float32
+from echobank.models.encoder import Encoder, Feature, Float32, Sourced, hears_source, waveform_of
 from echobank.models.feeding import Outputs, Piece, embed_features, feed
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
 from echobank.models.pooling import Pooling
@@ -111,7 +111,8 @@ class Listener:
 
     def source(self, path: Path) -> "WindowSource":
         """Return a recording as a source of windows for the feeder."""
-        return WindowSource(path, self.seconds, self.hop, self.encoder.facts.sample_rate, self.channel)
+        rate, with_source = self.encoder.facts.sample_rate, hears_source(self.encoder)
+        return WindowSource(path, self.seconds, self.hop, rate, self.channel, with_source)
 
     def hear_windows(self, path: Path, windows: Sequence[Window], *, profiles: bool = True) -> Heard:
         """Return what is heard in windows that are cut already, for example those of a stream.
@@ -128,29 +129,28 @@ class Listener:
         return _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)
 
     def windows(self, path: Path) -> Iterator[Window]:
-        """Yield the windows of a recording.
+        """Yield the windows of a recording, with their source where the encoder hears it.
 
         Raises:
             AudioError: It cannot be read.
         """
-        rate = self.encoder.facts.sample_rate
-        return read_windows(path, seconds=self.seconds, hop=self.hop, sample_rate=rate, channel=self.channel)
+        return self.source(path).windows()
 
-    def embed(self, samples: Sequence[Float32], *, profiles: bool = True) -> tuple[Float32, Float32]:
+    def embed(self, samples: Sequence[Feature], *, profiles: bool = True) -> tuple[Float32, Float32]:
         """Return embeddings float32[B, H, D] and profiles float32[B, 2, M] of waveforms float32[T].
 
         The log-mel spectrogram is computed once where encoder and profile share it.
 
         Args:
-            samples: The waveforms.
+            samples: The waveforms, with their source where the encoder hears it.
             profiles: False leaves the profiles out; then M is 0.
 
         Raises:
             AudioError: A waveform that is shorter than the encoder's shortest input.
         """
         shared = self.encoder.facts.front_end == KALDI_128
-        mels = [self.logmel(waveform) for waveform in samples] if profiles or shared else []
-        features = mels if shared else samples
+        mels = [self.logmel(waveform_of(clip)) for clip in samples] if profiles or shared else []
+        features: Sequence[Feature] = mels if shared else samples
         vectors = np.stack([clip[0] for clip in embed_features(features, self.encoder, [self.pooling], self.layer)])
         if not profiles:
             return vectors.astype(np.float32), np.zeros((len(vectors), 2, 0), np.float32)
@@ -164,7 +164,7 @@ class Listener:
             samples = soxr.resample(samples, rate, SAMPLE_RATE)
         return logmel(samples)
 
-    def _outputs(self, samples: Sequence[Float32], profiles: bool) -> list[Outputs]:
+    def _outputs(self, samples: Sequence[Feature], profiles: bool) -> list[Outputs]:
         return [list(pair) for pair in zip(*self.embed(samples, profiles=profiles), strict=True)]
 
 
@@ -178,6 +178,7 @@ class WindowSource:
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate that the encoder hears at, Hz.
         channel: Channel that is read, from 0.
+        with_source: Whether the encoder hears the source.
     """
 
     path: Path
@@ -185,6 +186,7 @@ class WindowSource:
     hop: float
     sample_rate: int
     channel: int
+    with_source: bool = False
 
     @property
     def name(self) -> str:
@@ -199,14 +201,28 @@ class WindowSource:
         """
         before = _state(self.path)
         rate, least = self.sample_rate, self.seconds / 2  # a stub of an end would be unlike all whole windows
-        windows = read_windows(self.path, seconds=self.seconds, hop=self.hop, sample_rate=rate, channel=self.channel)
-        for number, window in enumerate(windows):
+        for number, window in enumerate(self.windows()):
             if not number or window.seconds >= least:
                 key = f"{window.sha256} channel {self.channel} {window.start} {window.seconds} {rate}"
                 identity = hashlib.sha256(key.encode()).hexdigest()
-                yield Piece(identity, window.samples, replace(window, samples=window.samples[:0].copy()))
+                yield _piece(identity, window)
         if _state(self.path) != before:
             raise AudioError("changed while it was read; still being written?", where=self.path)
+
+    def windows(self) -> Iterator[Window]:
+        """Yield every window, with its source where that is wanted.
+
+        Raises:
+            AudioError: The recording cannot be used.
+        """
+        return read_windows(
+            self.path,
+            seconds=self.seconds,
+            hop=self.hop,
+            sample_rate=self.sample_rate,
+            channel=self.channel,
+            source=self.with_source,
+        )
 
 
 @dataclass(frozen=True)
@@ -229,7 +245,16 @@ class CutWindows:
     def pieces(self) -> Iterator[Piece]:
         """Yield the windows; the facts of each are the `Window` without its samples."""
         for window in self.windows:
-            yield Piece("", window.samples, replace(window, samples=window.samples[:0].copy()))
+            yield _piece("", window)
+
+
+def feature_of(window: Window) -> Feature:
+    """Return what the encoder takes of a window."""
+    return window.samples if window.source is None else Sourced(window.samples, window.source, window.source_rate)
+
+
+def _piece(identity: str, window: Window) -> Piece:
+    return Piece(identity, feature_of(window), replace(window, samples=window.samples[:0].copy(), source=None))
 
 
 def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) -> Heard:

@@ -2,12 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A waveform at the encoder's rate together with the samples of the recording that it was resampled from.
+
+    Attributes:
+        samples: float32[T] at the encoder's rate.
+        source: float32[S], the same stretch of the recording at its own rate.
+        source_rate: That rate, Hz.
+    """
+
+    samples: Float32
+    source: Float32
+    source_rate: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+Feature = Float32 | Sourced  # what an encoder takes of one clip
 
 
 @dataclass(frozen=True)
@@ -55,6 +76,29 @@ class Encoder(Protocol):
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, Pf, D] per clip, for any mix of lengths; `layer` counts from 1, None is the last."""
         ...
+
+
+class SourceEncoder(Protocol):
+    """An encoder that hears the recording at its own rate, where it is known, and not what was resampled from it.
+
+    It takes a plain waveform for a recording at the rate of its facts.
+    """
+
+    hears_source: bool
+
+    def tokens(self, waveforms: Sequence[Feature], layer: int | None = None) -> list[Float32]:
+        """Return float32[Pt, Pf, D] per clip."""
+        ...
+
+
+def hears_source(encoder: Encoder) -> TypeGuard[SourceEncoder]:
+    """Return whether an encoder is to be given `Sourced`."""
+    return bool(getattr(encoder, "hears_source", False))
+
+
+def waveform_of(feature: Feature) -> Float32:
+    """Return what an encoder takes that does not hear the source."""
+    return feature.samples if isinstance(feature, Sourced) else feature
 
 
 @runtime_checkable

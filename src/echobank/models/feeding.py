@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.models.embedding_store import EmbeddingStore
-from echobank.models.encoder import Encoder, Float32, SpectrogramEncoder
+from echobank.models.encoder import Encoder, Feature, Float32, SpectrogramEncoder, hears_source, waveform_of
 from echobank.models.pooling import Pooling, pool
 from echobank.models.scheduler import Job, Outputs, Scheduler
 from echobank.models.sources import Feedable, Piece, Source
@@ -42,9 +42,15 @@ class Embedder(Protocol):
     """An encoder with a way of its own from features to embeddings."""
 
     def embed(
-        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+        self, features: Sequence[Any], poolings: Sequence[Pooling], layer: int | None = None
     ) -> list[list[Float32]]:
-        """Return the embedding float32[H, D] of each clip by each pooling."""
+        """Return the embedding float32[H, D] of each clip by each pooling.
+
+        Args:
+            features: Waveforms or log-mel as `embed_features`; with their source where the encoder hears the source.
+            poolings: Ways from tokens to an embedding.
+            layer: Layer of the encoder, from 1; None is the last.
+        """
         ...
 
 
@@ -93,28 +99,36 @@ class Embedded:
 
 
 def embed_features(
-    features: Sequence[Float32], encoder: Encoder, poolings: Sequence[Pooling], layer: int | None = None
+    features: Sequence[Feature], encoder: Encoder, poolings: Sequence[Pooling], layer: int | None = None
 ) -> list[list[Float32]]:
     """Return the embedding float32[H, D] of each clip by each pooling.
 
     Args:
-        features: Waveforms float32[T], or log-mel float32[F, M] where the encoder has a cacheable front end.
+        features: Waveforms float32[T], with or without their source, or log-mel float32[F, M] where the encoder has a
+            cacheable front end.
         encoder: What makes tokens.
         poolings: Ways from tokens to an embedding.
         layer: Layer of the encoder, from 1; None is the last.
     """
     if isinstance(encoder, Embedder):
-        return encoder.embed(features, poolings, layer)
-    if features[0].ndim == 2 and isinstance(encoder, SpectrogramEncoder):
-        tokens = encoder.tokens_from_logmel(features, layer)
-    else:
-        tokens = encoder.tokens(features, layer)
+        return encoder.embed(features if hears_source(encoder) else [*map(waveform_of, features)], poolings, layer)
+    tokens = tokens_of(features, encoder, layer)
     return [[pool(grid, pooling) for pooling in poolings] for grid in tokens]
+
+
+def tokens_of(features: Sequence[Feature], encoder: Encoder, layer: int | None = None) -> list[Float32]:
+    """Return tokens float32[Pt, Pf, D] of each clip; arguments as `embed_features`."""
+    if hears_source(encoder):
+        return encoder.tokens(features, layer)
+    plain = [waveform_of(feature) for feature in features]
+    if plain[0].ndim == 2 and isinstance(encoder, SpectrogramEncoder):
+        return encoder.tokens_from_logmel(plain, layer)
+    return encoder.tokens(plain, layer)
 
 
 def feed(
     sources: Iterable[Feedable],
-    embed_batch: Callable[[Sequence[Float32]], list[Outputs]],
+    embed_batch: Callable[[Sequence[Feature]], list[Outputs]],
     stores: Sequence[EmbeddingStore | None],
     encoder: Encoder,
     *,

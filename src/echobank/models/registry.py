@@ -25,9 +25,10 @@ LOADERS = {
 }
 # kind -> "module:function" where weights are not a plain download, called as obtain(card, cache, progress) -> Path
 SOURCES = {"soundnet": "echobank.models.weights.soundnet_weights:obtain"}
+_AT_SOURCE = ("level",)  # kinds
 PRECISIONS = ("fp32", "bf16", "auto")
 
-__all__ = ["CARDS", "LOADERS", "Card", "find_card", "front_end_of", "load_encoder"]
+__all__ = ["CARDS", "LOADERS", "Card", "find_card", "front_end_of", "load_encoder", "source_is_heard"]
 
 
 def find_card(name: str) -> Card:
@@ -133,6 +134,15 @@ def front_end_of(name_or_path: str | Path) -> tuple[int, str]:
         heard: tuple[int, str] = _imported("echobank.models.encoders.onnx_encoder:hears")(path)
         return heard
     return (card.sample_rate, card.front_end) if card else (SAMPLE_RATE, KALDI_128)
+
+
+def source_is_heard(name_or_path: str | Path) -> bool:
+    """Return whether an encoder, or a part of it, hears recordings at their own rate; loads no weights.
+
+    Raises:
+        WeightsError: Unknown name.
+    """
+    return any(_resolve(part)[0] in _AT_SOURCE for part in (joined_names(name_or_path) or (name_or_path,)))
 
 
 def joined_names(name_or_path: str | Path) -> list[str]:

@@ -16,7 +16,7 @@ from threading import Condition
 from typing import Any
 
 from echobank.errors import AudioError, ConfigError, OutputError
-from echobank.models.encoder import Float32
+from echobank.models.encoder import Feature, Float32
 from echobank.models.sources import Feedable, Piece
 from echobank.models.workers import single_threaded, start_workers, worker_count
 
@@ -41,7 +41,7 @@ class Job:
         alone: Whether the one piece of a small job runs outside the worker threads, with every core.
     """
 
-    embed: Callable[[Sequence[Float32]], list[Outputs]]
+    embed: Callable[[Sequence[Feature]], list[Outputs]]
     recall: Callable[[str], Outputs | None]
     keep: Callable[[str, Outputs], None]
     batch_size: int

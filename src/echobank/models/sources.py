@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from echobank.models.encoder import Float32
+from echobank.models.encoder import Feature
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,13 @@ class Piece:
 
     Attributes:
         identity: Hash of its content and of every change made to it, hexadecimal; the key of the store.
-        features: The waveform float32[T], or log-mel float32[F, M] where the encoder takes spectrograms.
+        features: The waveform float32[T], log-mel float32[F, M] where the encoder takes spectrograms, or the waveform
+            with its source where the encoder hears the source.
         facts: What the caller wants to know about it afterwards; the feeder only hands it through.
     """
 
     identity: str
-    features: Float32
+    features: Feature
     facts: Any = None
 
 
@@ -55,7 +56,7 @@ class Source:
 
     name: str
     identity: str
-    read: Callable[[], tuple[str, Float32]]
+    read: Callable[[], tuple[str, Feature]]
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the clip."""

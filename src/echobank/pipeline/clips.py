@@ -10,7 +10,7 @@ from echobank.data.audio import Clip, read_clip
 from echobank.data.augment import Augmentation, generator
 from echobank.data.index import ClipFacts, ClipIndex, LogmelCache, facts_of
 from echobank.errors import AudioError
-from echobank.models.encoder import Float32
+from echobank.models.encoder import Feature, Float32, Sourced
 from echobank.models.feeding import Source
 
 
@@ -24,6 +24,7 @@ class ClipReader:
         front_end: Function from waveform float32[T] to log-mel float32[F, M]; None passes waveforms on.
         index: Facts of the clips that were read before.
         logmels: Log-mel spectrograms of the clips that were read before; None keeps none.
+        with_source: Whether the encoder hears the source; changed copies are made at its own rate all the same.
     """
 
     sample_rate: int
@@ -31,6 +32,7 @@ class ClipReader:
     front_end: Callable[[Float32], Float32] | None
     index: ClipIndex
     logmels: LogmelCache | None
+    with_source: bool = False
 
     def load(self, path: Path) -> Clip:
         """Read the audio of a recording.
@@ -38,7 +40,7 @@ class ClipReader:
         Raises:
             AudioError: It cannot be used.
         """
-        return read_clip(path, sample_rate=self.sample_rate, channel=self.channel)
+        return read_clip(path, sample_rate=self.sample_rate, channel=self.channel, source=self.with_source)
 
     def check(self, path: Path) -> ClipFacts:
         """Return the facts of a recording; read it and fill the caches unless they have it.
@@ -51,7 +53,7 @@ class ClipReader:
             return known
         return self._read(path)[0]
 
-    def features(self, path: Path) -> tuple[ClipFacts, Float32]:
+    def features(self, path: Path) -> tuple[ClipFacts, Feature]:
         """Return the facts of a recording and what the encoder takes: log-mel float32[F, M] or waveform float32[T].
 
         Raises:
@@ -99,16 +101,20 @@ class ClipReader:
             raise AudioError(known.error)
         return known
 
-    def _read(self, path: Path) -> tuple[ClipFacts, Float32]:
+    def _read(self, path: Path) -> tuple[ClipFacts, Feature]:
         try:
             clip = self.load(path)
         except AudioError as error:
             self.index.add(facts_of(path, self.channel, error=str(error)))
             raise
-        features = self.front_end(clip.samples) if self.front_end else clip.samples
-        if self.logmels is not None and self.front_end:
-            self.logmels.put(clip.sha256, self.channel, features)
         facts = facts_of(path, self.channel, clip=clip)
+        features: Feature = clip.samples
+        if self.front_end:
+            features = logmel = self.front_end(clip.samples)
+            if self.logmels is not None:
+                self.logmels.put(clip.sha256, self.channel, logmel)
+        elif clip.source is not None:
+            features = Sourced(clip.samples, clip.source, clip.source_rate)
         self.index.add(facts)
         return facts, features
 
@@ -126,7 +132,7 @@ class Noises:
     sha256: str
 
 
-def _read_clip(reader: ClipReader, path: Path, allow_silent: bool) -> tuple[str, Float32]:
+def _read_clip(reader: ClipReader, path: Path, allow_silent: bool) -> tuple[str, Feature]:
     facts, features = reader.features(path)
     if "silent" in facts.flags and not allow_silent:
         raise AudioError("silent, not used for training", where=path)
@@ -135,7 +141,7 @@ def _read_clip(reader: ClipReader, path: Path, allow_silent: bool) -> tuple[str,
 
 def _read_changed(
     reader: ClipReader, path: Path, change: Augmentation, noises: Noises, seed: int, sha256: str, identity: str
-) -> tuple[str, Float32]:
+) -> tuple[str, Feature]:
     rng = generator(seed, sha256, change.label)
     samples = change.apply(reader.load(path).samples, reader.sample_rate, noises.clips, rng)
     return identity, reader.front_end(samples) if reader.front_end else samples

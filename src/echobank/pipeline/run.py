@@ -21,7 +21,7 @@ from echobank.models.feeding import Embedded, Source, embed
 from echobank.models.logmel import KALDI_128, logmel
 from echobank.models.pooling import Pooling
 from echobank.models.provenance import Provenance
-from echobank.models.registry import front_end_of, load_encoder
+from echobank.models.registry import front_end_of, load_encoder, source_is_heard
 from echobank.pipeline.clips import ClipReader
 from echobank.progress import Progress, silent
 from echobank.storage import write_json
@@ -88,6 +88,7 @@ class Run:
             front_end,
             ClipIndex(self.cache),
             LogmelCache(self.cache, name) if keep else None,
+            source_is_heard(self.config.model.embedding),
         )
 
     @cached_property

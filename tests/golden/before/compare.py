@@ -14,6 +14,9 @@ TIMES = ("added", "at", "versions")
 MEASURED = ("fit_seconds", "score_seconds", "peak_bytes", "id", "time", "file_time", "event")
 PROSE = ("sentences",)
 NEAREST = ("nearest", "nearest_start", "level_db", "regions", "sentences")
+LEVEL = (
+    0.3  # dB: the level of a window is that of the samples of the recording, until now of what they were resampled to
+)
 AUDIO = 1e-6  # relative, of everything that was computed from recordings
 GAMMA = 1e-3  # scipy's fit stops at about 1e-4, and where depends on the last digit of the scores
 LEAST = 1e-12  # of a recording that is in the bank the distance is 0 but for rounding
@@ -24,6 +27,11 @@ def same_number(old: float, new: float, where: str, rtol: float = AUDIO, atol: f
     if isinstance(old, int) or (isinstance(old, float) and old.is_integer() and abs(old) > 1):
         assert new == pytest.approx(old, rel=1e-12), f"{where}: {old!r} before, {new!r} now"
     assert new == pytest.approx(old, rel=rtol, abs=atol), f"{where}: {old!r} before, {new!r} now"
+
+
+def same_level(old: float, new: float, where: str) -> None:
+    """Fail unless two levels in dB differ by no more than what resampling takes away."""
+    assert new == pytest.approx(old, abs=LEVEL), f"{where}: {old!r} before, {new!r} now"
 
 
 def same_cell(old: str, new: str, where: str) -> None:
@@ -51,7 +59,10 @@ def same_table(old: str, new: str, where: str, skip: Collection[str] = ()) -> No
                 continue
             if title == "error":
                 one, other = str(bool(one)), str(bool(other))
-            same_cell(one, other, f"{where}, line {i + 1}, {title or f'column {j + 1}'}")
+            if i and title == "level_dbfs" and one and other:
+                same_level(float(one), float(other), f"{where}, line {i + 1}, {title}")
+            else:
+                same_cell(one, other, f"{where}, line {i + 1}, {title or f'column {j + 1}'}")
     if not titled:
         assert {len(row) for row in now} == {len(row) for row in before}, f"{where}: another number of columns"
 
@@ -64,6 +75,8 @@ def same_json(old: Any, new: Any, where: str, skip: Collection[str] = ()) -> Non
             assert key in new, f"{where}: {key!r} is gone"
             if key == "error":
                 assert bool(value) == bool(new[key]), f"{where}: {key}"
+            elif key == "level_dbfs" and value is not None:
+                same_level(value, new[key], f"{where}, {key}")
             elif key in PROSE and key not in skip:
                 same_words("\n".join(value), "\n".join(new[key]), where)
             elif key not in TIMES and key not in skip:

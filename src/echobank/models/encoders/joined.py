@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echobank.data.audio import RESAMPLER_QUALITY
 from echobank.errors import ConfigError
-from echobank.models.encoder import Encoder, EncoderFacts, Float32
+from echobank.models.encoder import Encoder, EncoderFacts, Feature, Float32, Sourced, hears_source, waveform_of
 from echobank.models.pooling import Pooling, pool
 
 JOINT = "+"
@@ -30,7 +30,8 @@ class JoinedFacts(EncoderFacts):
 class JoinedEncoder:
     """Encoders side by side. Whoever asks for tokens gets those of the first part; `embed` gives every part.
 
-    It hears at the highest rate of its parts, and each part at its own.
+    It hears at the highest rate of its parts, and each part at its own; a part that hears the source gets the samples
+    of the recording.
 
     Args:
         parts: Two encoders or more.
@@ -44,6 +45,7 @@ class JoinedEncoder:
         if len(set(names)) < max(len(names), 2) or any(JOINT in name for name in names):
             raise ConfigError("joined encoders need names of their own", value=JOINT.join(names))
         self._parts = tuple(parts)
+        self.hears_source = any(map(hears_source, parts))
         first = parts[0].facts
         digest = hashlib.sha256("".join(part.facts.weights_sha256 for part in parts).encode())
         self.facts = JoinedFacts(
@@ -63,7 +65,7 @@ class JoinedEncoder:
         """Edges of the bands of the first part, float64[Pf, 2], Hz."""
         return self._parts[0].band_edges_hz
 
-    def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
+    def tokens(self, waveforms: Sequence[Feature], layer: int | None = None) -> list[Float32]:
         """Return the tokens of the first part, float32[Pt, Pf, D] a clip.
 
         Raises:
@@ -73,7 +75,7 @@ class JoinedEncoder:
         return self._tokens(self._parts[0], waveforms, layer)
 
     def embed(
-        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+        self, features: Sequence[Feature], poolings: Sequence[Pooling], layer: int | None = None
     ) -> list[list[Float32]]:
         """Return the embedding of each waveform by each pooling, float32[1, the sum of H D over parts].
 
@@ -97,9 +99,12 @@ class JoinedEncoder:
         whole = self._parts[number].facts.token_seconds == 0
         return (grid if whole else pool(grid, pooling)).reshape(1, -1)
 
-    def _tokens(self, part: Encoder, waveforms: Sequence[Float32], layer: int | None) -> list[Float32]:
+    def _tokens(self, part: Encoder, waveforms: Sequence[Feature], layer: int | None) -> list[Float32]:
         _refuse(layer)
-        return part.tokens([self._heard(waveform, part) for waveform in waveforms])
+        if hears_source(part):
+            rate = self.facts.sample_rate
+            return part.tokens([x if isinstance(x, Sourced) else Sourced(x, x, rate) for x in waveforms])
+        return part.tokens([self._heard(waveform_of(waveform), part) for waveform in waveforms])
 
     def _heard(self, waveform: Float32, part: Encoder) -> Float32:
         rate = part.facts.sample_rate

@@ -14,6 +14,9 @@ into them, so that their differences have one unit: the distance of two clips is
 | `level_kurtosis` | fourth moment over squared second moment; 4.8 dB for Gaussian noise, 1.8 dB for a sine | dB |
 | `level_flatness` | spectral flatness, geometric over arithmetic mean of the power spectrum; 0 is white | dB |
 
+It hears the recording at its own rate, since resampling would take away what lies near and above half the encoder's
+rate. A band that reaches above half the rate of the recording is not measured and reads -200 dB.
+
 Level is worth as much as the gain of the microphone is constant.
 """
 
@@ -25,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.errors import ConfigError
-from echobank.models.encoder import EncoderFacts, Float32
+from echobank.models.encoder import EncoderFacts, Feature, Float32, Sourced
 from echobank.models.logmel import SAMPLE_RATE, audible
 from echobank.models.pooling import Pooling
 from echobank.models.weights.cards import Card
@@ -33,7 +36,8 @@ from echobank.models.weights.cards import Card
 Float64 = NDArray[np.float64]
 
 FLOOR_DB = -200.0  # of digital silence; far below the rounding noise of 24 bits (-149 dB)
-FRAME = SAMPLE_RATE // 8  # samples, 125 ms: the time constant "fast" of sound level meters (IEC 61672-1)
+FRAMES_PER_SECOND = 8  # of 125 ms: the time constant "fast" of sound level meters (IEC 61672-1)
+_ENGINE = "numpy at the rate of the recording"
 _OCTAVE_RATIO = 10**0.3  # IEC 61260-1:2014, 5.2
 _OCTAVES = ("31.5 Hz", "63 Hz", "125 Hz", "250 Hz", "500 Hz", "1 kHz", "2 kHz", "4 kHz")
 _THIRDS = (
@@ -62,11 +66,11 @@ class Quantity:
 
     Attributes:
         labels: Name of each value, as explanations write it.
-        measure: Samples float64[T] to values float64[D], dB.
+        measure: Samples float64[T] and their rate in Hz to values float64[D], dB.
     """
 
     labels: tuple[str, ...]
-    measure: Callable[[Float64], Float64]
+    measure: Callable[[Float64, int], Float64]
 
 
 class Level:
@@ -76,18 +80,20 @@ class Level:
         name: One of `QUANTITIES`.
     """
 
+    hears_source = True
+
     def __init__(self, name: str) -> None:
         self.labels = QUANTITIES[name].labels
         self._measure = QUANTITIES[name].measure
-        self.facts = EncoderFacts(name, "", SAMPLE_RATE, "", len(self.labels), 1, 1, "fp32", "numpy", 0.0)
+        self.facts = EncoderFacts(name, "", SAMPLE_RATE, "", len(self.labels), 1, 1, "fp32", _ENGINE, 0.0)
 
     @property
     def band_edges_hz(self) -> Float64:
         """The one band of the token grid, float64[1, 2], Hz."""
         return np.array([[0.0, SAMPLE_RATE / 2]])
 
-    def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return float32[1, 1, D] for each waveform float32[T].
+    def tokens(self, waveforms: Sequence[Feature], layer: int | None = None) -> list[Float32]:
+        """Return float32[1, 1, D] for each clip; a waveform float32[T] without its source is at 16 kHz.
 
         Raises:
             AudioError: No samples, or one that is not finite.
@@ -95,11 +101,12 @@ class Level:
         """
         if layer not in (None, 1):
             raise ConfigError("no such layer", value=layer, hint="level has layer 1 only")
-        measured = [self._measure(audible(waveform, 1).astype(np.float64)) for waveform in waveforms]
+        sounds = [x if isinstance(x, Sourced) else Sourced(x, x, SAMPLE_RATE) for x in waveforms]
+        measured = [self._measure(audible(x.source, 1).astype(np.float64), x.source_rate) for x in sounds]
         return [values.astype(np.float32)[None, None] for values in measured]
 
     def embed(
-        self, features: Sequence[Float32], poolings: Sequence[Pooling], layer: int | None = None
+        self, features: Sequence[Feature], poolings: Sequence[Pooling], layer: int | None = None
     ) -> list[list[Float32]]:
         """Return the values as they are, float32[1, D], whatever the pooling: a clip has one token."""
         return [[token[0]] * len(poolings) for token in self.tokens(features, layer)]
@@ -129,45 +136,47 @@ def decibels(power: Float64 | float) -> Float64:
     return np.asarray(10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10))))
 
 
-def _rms(x: Float64) -> Float64:
+def _rms(x: Float64, rate: int) -> Float64:
     return decibels(np.array([np.mean(x**2)]))
 
 
-def _bands(edges: Float64) -> Callable[[Float64], Float64]:
+def _bands(edges: Float64) -> Callable[[Float64, int], Float64]:
     """Return what measures the power between edges, by Parseval's theorem over the whole clip."""
 
-    def measure(x: Float64) -> Float64:
+    def measure(x: Float64, rate: int) -> Float64:
         power = np.abs(np.fft.rfft(x)) ** 2 / len(x) ** 2
         power[1 : (len(x) + 1) // 2] *= 2  # one-sided; the constant and half the rate have no twin
-        lines = np.arange(len(power)) * (SAMPLE_RATE / len(x))
+        lines = np.arange(len(power)) * (rate / len(x))
         sums = np.concatenate(([0.0], np.cumsum(power)))[np.searchsorted(lines, edges)]
-        return decibels(np.diff(sums))
+        return decibels(np.where(edges[1:] <= rate / 2, np.diff(sums), 0.0))
 
     return measure
 
 
-def _percentiles(x: Float64) -> Float64:
-    frames = x[: len(x) // FRAME * FRAME].reshape(-1, FRAME) if len(x) >= FRAME else x[None]
+def _percentiles(x: Float64, rate: int) -> Float64:
+    size = rate // FRAMES_PER_SECOND
+    frames = x[: len(x) // size * size].reshape(-1, size) if len(x) >= size else x[None]
     levels = decibels(np.mean(frames**2, axis=1))
     return np.asarray(np.quantile(levels, (0.9, 0.5, 0.1)))
 
 
-def _crest(x: Float64) -> Float64:
+def _crest(x: Float64, rate: int) -> Float64:
     power = np.mean(x**2)
     return decibels(np.array([np.max(x**2) / power if power > 0 else 1.0]))
 
 
-def _kurtosis(x: Float64) -> Float64:
+def _kurtosis(x: Float64, rate: int) -> Float64:
     moved = x - x.mean()
     variance = np.mean(moved**2)
     return decibels(np.array([np.mean(moved**4) / variance**2 if variance > 0 else 1.0]))
 
 
-def _flatness(x: Float64) -> Float64:
+def _flatness(x: Float64, rate: int) -> Float64:
     """Return the flatness of Welch's spectrum: Hann windows of 125 ms, half overlapping, without the constant."""
-    padded = x if len(x) >= FRAME else np.resize(x, FRAME)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[:: FRAME // 2]
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
+    size = rate // FRAMES_PER_SECOND
+    padded = x if len(x) >= size else np.resize(x, size)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 2]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
     power = (np.abs(np.fft.rfft(windows * hann, axis=1)) ** 2).mean(axis=0)[1:]
     if power.max() <= 0:
         return np.zeros(1)

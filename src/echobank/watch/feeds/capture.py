@@ -36,12 +36,14 @@ class Cutting:
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate of the encoder, Hz.
         channel: Channel that is heard, from 0.
+        with_source: Whether the encoder hears the source.
     """
 
     seconds: float
     hop: float
     sample_rate: int
     channel: int = 0
+    with_source: bool = False
 
     @property
     def backlog(self) -> int:
@@ -184,6 +186,7 @@ class Capture:
             hop=cutting.hop,
             sample_rate=cutting.sample_rate,
             channel=cutting.channel,
+            source=cutting.with_source,
         )
         for count, window in enumerate(windows):
             whole = not self.source.lasting and not first and not count  # one short window is scored like a short file

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from echobank.machines.listener import Listener
+from echobank.models.encoder import hears_source
 from echobank.watch.feeds.capture import Capture, Cutting, LiveWindow
 from echobank.watch.feeds.feed import Arrival
 from echobank.watch.feeds.source import SoundSource
@@ -28,7 +29,7 @@ class StreamFeed:
     def __init__(self, name: str, source: SoundSource, listener: Listener, ring_seconds: float = 10.0) -> None:
         self.name = name
         rate = listener.encoder.facts.sample_rate
-        cutting = Cutting(listener.seconds, listener.hop, rate, listener.channel)
+        cutting = Cutting(listener.seconds, listener.hop, rate, listener.channel, hears_source(listener.encoder))
         self.capture = Capture(source, cutting, ring_seconds)
         self._each = 0.0
         self.batch: tuple[LiveWindow, ...] = ()  # the windows of the arrival that was yielded last
