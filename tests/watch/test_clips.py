@@ -195,7 +195,7 @@ def test_a_full_disk_is_a_trouble_and_no_end(tmp_path):
 
 @pytest.mark.parametrize("kind", ["u8", "s24le", "s32le", "f32le"])
 def test_other_formats_are_kept_to_24_bits(tmp_path, kind):
-    from echobank.watch.feeds.flac import write_flac
+    from echobank.watch.feeds.flac_files import write_flac
 
     form = SampleFormat(RATE, 2, kind)
     raw = np.random.default_rng(0).bytes(form.frame * 1000)

@@ -8,10 +8,10 @@ import time
 from functools import lru_cache
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from echobank.errors import ConfigError
+from echobank.models.workers import single_threaded
 
 PRECISIONS = ("fp32", "bf16", "auto")
 _PAYS = 0.8  # share of the float32 time below which bfloat16 is called faster; units for it take 0.1 to 0.5
@@ -101,7 +101,7 @@ def _fastest(dtype: torch.dtype) -> float:
     One thread and its processor time: neighbours on the machine do not count.
     """
     x, weight = torch.ones(128, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
-    with threadpool_limits(1, user_api="openmp"), torch.inference_mode():  # of this thread, no other notices
+    with single_threaded(), torch.inference_mode():
         packed = packed_weight(weight, len(x))
         packed_product(x, packed)
         return min(_seconds(x, packed) for _ in range(7))

@@ -20,7 +20,7 @@ from echobank.models.provenance import require_same
 from echobank.pipeline.clips import Noises
 from echobank.pipeline.finetune import finetune_on, with_adapter
 from echobank.pipeline.run import Run
-from echobank.pipeline.train import scoring_settings
+from echobank.pipeline.train import groups_of, scoring_settings
 from echobank.training.adaptation import (
     FINETUNED,
     WAYS,
@@ -123,10 +123,18 @@ def _vectors(run: Run, clips: Sequence[Recording]) -> Float32:
 
 
 def _bank_of(run: Run, clips: Sequence[Recording], known: Bank) -> Bank:
-    rows = []
-    for clip in clips:
-        facts = run.reader.check(clip.path)
-        rows.append(Row(file=clip.key, machine=clip.machine, sha256=facts.sha256, group=facts.sha256))
+    facts = [run.reader.check(clip.path) for clip in clips]
+    groups = groups_of(facts)
+    rows = [
+        Row(
+            file=clip.key,
+            machine=clip.machine,
+            sha256=known_as.sha256,
+            group=groups[known_as.sha256],
+            sound_sha256=known_as.sound_sha256,
+        )
+        for clip, known_as in zip(clips, facts, strict=True)
+    ]
     return new_bank(_vectors(run, clips), rows, known)
 
 
@@ -164,7 +172,7 @@ def _tune(run: Run, clips: Sequence[Recording], new: Sequence[Recording], folder
 
 
 def _tuned_folds(run: Run, known: Bank, clips: Sequence[Recording], new: Sequence[Recording]) -> list[Fold]:
-    """Return a fold each half of the new clips, in which the encoder was fine-tuned without it."""
+    """Return one fold per half of the new clips, in which the encoder was fine-tuned without it."""
     folds = []
     for number in range(LORA_FOLDS):
         unseen = np.arange(len(new)) % LORA_FOLDS == number

@@ -18,7 +18,7 @@ from typing import Any
 from echobank.errors import OutputError
 from echobank.storage import atomic_path, write_json
 from echobank.watch.feeds.capture import LiveWindow
-from echobank.watch.feeds.flac import write_flac
+from echobank.watch.feeds.flac_files import write_flac
 from echobank.watch.feeds.ring import Ring
 from echobank.watch.feeds.samples import SampleFormat
 from echobank.watch.feeds.track import Track

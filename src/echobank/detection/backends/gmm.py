@@ -1,14 +1,13 @@
 """Gaussian mixture with diagonal covariances."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from echobank.detection.backends.base import Float32, Float64, RowsOfBank
+from echobank.detection.backends.convergence import without_notices
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import points
@@ -70,6 +69,5 @@ class Gmm(RowsOfBank):
             reg_covar=max(_FLOOR * float(rows.var(axis=0).mean()), 1e-12),
             random_state=self.seed,
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # close enough for a score
+        with without_notices():  # close enough for a score
             return model.fit(rows)

@@ -1,14 +1,13 @@
 """k-means: the bank reduced to a few centres per domain."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from echobank.detection.backends.base import Float32, Float64, RowsOfBank
+from echobank.detection.backends.convergence import without_notices
 from echobank.detection.backends.refit import refit_scores
 from echobank.detection.bank import Bank
 from echobank.detection.search import Index, points
@@ -61,7 +60,6 @@ class Kmeans(RowsOfBank):
         """Return float64[min(centres, n), D]; fewer different rows than centres give a centre more than once."""
         if len(rows) <= self.centres:
             return rows
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # said of duplicates, which need no more centres
+        with without_notices():  # of duplicates, which need no more centres
             model = KMeans(self.centres, n_init=1, random_state=self.seed).fit(rows)
         return np.asarray(model.cluster_centers_)

@@ -1,10 +1,6 @@
 """Leave-one-out by fitting again, for back-ends that have no shorter way."""
 
 import dataclasses
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,17 +40,7 @@ def refit_scores(backend: Any, bank: Bank, limit: int = LIMIT, folds: int = FOLD
         out = parts == part
         scores[out] = dataclasses.replace(backend).fit(bank.select(~out)).score(bank.vectors[out])
 
-    with _one_thread_each() as workers:
+    with single_threaded(), start_workers() as workers:  # threads inside small products would only wait
         for _ in workers.map(leave_out, np.unique(parts)):
             pass
     return scores
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of one thread per core, in which libraries start no threads of their own, which would only wait.
-
-    Warnings that a thread silences are silenced for all, so the filters are put back in the end.
-    """
-    with warnings.catch_warnings(), single_threaded(), start_workers() as workers:
-        yield workers
