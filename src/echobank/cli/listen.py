@@ -20,7 +20,7 @@ from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
 
 if TYPE_CHECKING:
     from echobank.machines.machine import Machine
-    from echobank.watch.clips import ClipSettings
+    from echobank.watch.clip_keeper import ClipSettings
     from echobank.watch.engine import Watch
     from echobank.watch.feeds.source import SoundSource
 
@@ -118,7 +118,7 @@ def _watch(args: argparse.Namespace, name: str, source: "SoundSource", others: "
 
 
 def _clips(args: argparse.Namespace) -> "ClipSettings | None":
-    from echobank.watch.clips import ClipSettings
+    from echobank.watch.clip_keeper import ClipSettings
 
     if not args.clips:
         return None

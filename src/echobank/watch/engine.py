@@ -17,7 +17,7 @@ from echobank.errors import OutputError
 from echobank.machines.machine import Machine
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
-from echobank.watch.clips import ClipKeeper, ClipSettings
+from echobank.watch.clip_keeper import ClipKeeper, ClipSettings
 from echobank.watch.event_clips import EventClips
 from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, SilenceOpened
 from echobank.watch.feeds.feed import Arrival, Feed

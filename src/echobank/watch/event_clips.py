@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from echobank.machines.verdict import Verdict
-from echobank.watch.clips import ClipKeeper
+from echobank.watch.clip_keeper import ClipKeeper
 from echobank.watch.events import Closed, Message, Opened, Scored, WindowMessage
 from echobank.watch.feeds.stream_feed import StreamFeed
 from echobank.watch.rule import RuleState

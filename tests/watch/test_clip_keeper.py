@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from echobank.machines.machine import open_machine
-from echobank.watch.clips import ClipKeeper, ClipSettings, offset_of
+from echobank.watch.clip_keeper import ClipKeeper, ClipSettings, offset_of
 from echobank.watch.engine import Watch, WatchSettings
 from echobank.watch.feeds import capture as capturing
 from echobank.watch.feeds.capture import LiveWindow
