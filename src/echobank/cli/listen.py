@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_engine, machine_name, seconds, seconds_from_zero, size
-from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of
+from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of, try_sinks
 from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
         return _record(args)
     if args.bank is None or (args.address is None) == (not args.source):
         raise InputError("say what to listen to", hint="for example: echobank listen banks/pump7 mic")
+    if args.test_alarm:
+        from echobank.machines.machine import open_machine
+
+        machine = open_machine(args.bank, device=args.device, weights=args.weights)
+        return try_sinks(sinks_of(args, machine.name), machine.name)
     sources = _sources(args)
     watches: list[Watch] = []
     try:

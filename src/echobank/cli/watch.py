@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from echobank.cli.own import add_bank, open_bank, seconds
-from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of
+from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of, try_sinks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     machine = open_bank(args)
     state = Path(args.state) if args.state else bank_file(args.bank).parent / "watch"
     settings, sinks = settings_of(args, only_new=args.only_new), sinks_of(args, machine.name)
+    if args.test_alarm:
+        return try_sinks(sinks, machine.name)
     feed = FolderFeed(Path(args.folder), args.settle)
     watch = Watch(machine, Path(args.bank), feed, state, sinks, settings, rate=args.far)
     run_watches([watch], args.poll, until_done=args.once)

@@ -1,14 +1,18 @@
 """Options and steps that `watch` and `listen` share: the rule, the sinks, and the loop around the engine."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_far, seconds, seconds_from_zero
-from echobank.errors import ConfigError
+from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
 
 if TYPE_CHECKING:
     from echobank.watch.engine import Watch, WatchSettings
@@ -43,6 +47,24 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
     parser.add_argument("--webhook", metavar="URL", action="append", default=[], help="POST every event as JSON")
     parser.add_argument("--mqtt", metavar="URL", action="append", default=[], help="mqtt://host:1883/topic")
+    parser.add_argument("--mqtt-user", metavar="NAME", default="", help="user of the broker")
+    parser.add_argument("--mqtt-password-file", metavar="FILE", help="or the variable ECHOBANK_MQTT_PASSWORD")
+    parser.add_argument("--mqtt-ca", metavar="FILE", default="", help="certificates that the broker's is signed by")
+    parser.add_argument("--mqtt-cert", metavar="FILE", default="", help="our own certificate")
+    parser.add_argument("--mqtt-key", metavar="FILE", default="", help="its key")
+    parser.add_argument(
+        "--mqtt-discovery",
+        metavar="PREFIX",
+        nargs="?",
+        const="homeassistant",
+        default="",
+        help="announce the machine to Home Assistant (default prefix: homeassistant)",
+    )
+    parser.add_argument("--ntfy", metavar="URL", action="append", default=[], help="https://ntfy.sh/topic")
+    parser.add_argument("--ntfy-token-file", metavar="FILE", help="or the variable ECHOBANK_NTFY_TOKEN")
+    parser.add_argument("--mail", metavar="URL", action="append", default=[], help="smtp://user@host:587/?to=...")
+    parser.add_argument("--mail-password-file", metavar="FILE", help="or the variable ECHOBANK_MAIL_PASSWORD")
+    parser.add_argument("--test-alarm", action="store_true", help="send one message to every sink; say what answered")
     parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
     add_far(parser)
 
@@ -73,7 +95,9 @@ def sinks_of(args: argparse.Namespace, machine: str) -> "list[Sink]":
     from echobank.cli.outputs import check_growing
     from echobank.watch.sinks.csv_file import CSV_COLUMNS, CsvSink
     from echobank.watch.sinks.lines import LineSink
-    from echobank.watch.sinks.mqtt import MqttSink
+    from echobank.watch.sinks.mail import MailSink
+    from echobank.watch.sinks.mqtt import MqttAccess, MqttSink
+    from echobank.watch.sinks.ntfy import NtfySink
     from echobank.watch.sinks.sink import EVENTS, ROWS
     from echobank.watch.sinks.webhook import WebhookSink
 
@@ -81,12 +105,56 @@ def sinks_of(args: argparse.Namespace, machine: str) -> "list[Sink]":
     sinks: list[Sink] = [] if args.quiet else [LineSink()]
     sinks += [CsvSink(check_growing(path, CSV_COLUMNS, "--csv")) for path in args.csv]
     sinks += [WebhookSink(url, kinds) for url in args.webhook]
-    sinks += [MqttSink(url, machine, kinds) for url in args.mqtt]
+    access = MqttAccess(
+        user=args.mqtt_user,
+        password=_secret(args.mqtt_password_file, "ECHOBANK_MQTT_PASSWORD"),
+        ca=args.mqtt_ca,
+        certificate=args.mqtt_cert,
+        key=args.mqtt_key,
+    )
+    discovery = args.mqtt_discovery
+    sinks += [MqttSink(url, machine, kinds, access=access, discovery=discovery) for url in args.mqtt]
+    sinks += [NtfySink(url, _secret(args.ntfy_token_file, "ECHOBANK_NTFY_TOKEN")) for url in args.ntfy]
+    sinks += [MailSink(url, _secret(args.mail_password_file, "ECHOBANK_MAIL_PASSWORD")) for url in args.mail]
     names = [sink.name for sink in sinks]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError("a place is named twice", value=sorted(twice)[0])
     return sinks
+
+
+def try_sinks(sinks: "Sequence[Sink]", machine: str) -> int:
+    """Send one message through every sink and say what answered; return 2 when one did not take it."""
+    from echobank.watch.events import TrialAlarm
+    from echobank.watch.sinks.sink import SinkError
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    message, failed = TrialAlarm(id=uuid.uuid4().hex, machine=machine, time=now), 0
+    for sink in sinks:
+        if sink.name.startswith("csv-"):
+            print(f"{sink.name}: a table gets no test", file=sys.stderr)
+            continue
+        try:
+            sink.send([message])
+            print(f"{sink.name}: taken", file=sys.stderr)
+        except SinkError as error:
+            failed += 1
+            print(f"{sink.name}: {error}", file=sys.stderr)
+        finally:
+            sink.close()
+    if not sinks:
+        print("no sink is given", file=sys.stderr)
+    return EXIT_BAD_INPUT if failed or not sinks else 0
+
+
+def _secret(file: str | None, variable: str) -> str:
+    """Return a password from a file or the environment; the command line is for everybody to read."""
+    if file is None:
+        return os.environ.get(variable, "")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("the password cannot be read", where=file) from error
 
 
 def run_watches(watches: "Sequence[Watch]", poll: float, *, until_done: bool) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from threading import Lock
 from typing import Any
 
@@ -59,7 +60,8 @@ def single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    if torch := sys.modules.get("torch"):
+    if "torch" in sys.modules:
+        torch = import_module("torch")  # another thread may be importing it at this moment: this waits for it
         torch.get_num_threads()  # the first call in a thread takes the process's limit: before ours, not after
     with _lock:
         _without_openmp()

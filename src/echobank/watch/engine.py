@@ -27,7 +27,7 @@ from echobank.watch.mutes import Mutes
 from echobank.watch.outbox import make_delivery
 from echobank.watch.rest import PAUSE_FILE, Rest, Span
 from echobank.watch.rule import Judged, advance, message_id
-from echobank.watch.sinks.sink import Sink
+from echobank.watch.sinks.sink import Commanded, Sink
 from echobank.watch.state import WatchState
 
 
@@ -93,6 +93,9 @@ class Watch:
         self.resting = Rest(state / PAUSE_FILE, settings.schedule)
         self._mutes = Mutes(state, bank, settings.n)
         self._refused, self._closed = "", False
+        for sink in sinks:
+            if isinstance(sink, Commanded):
+                sink.obey(self._obey)
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
         self._clips: EventClips | None = None
@@ -215,6 +218,13 @@ class Watch:
             self._mutes.remember(event.id, arrival.heard, verdicts, machine)
         if self._clips:
             self._clips.follow(verdicts, messages, self._judge.rule.threshold)
+
+    def _obey(self, word: str) -> None:
+        with suppress(OutputError):
+            if word == "pause":
+                self.resting.pause()
+            elif word == "resume":
+                self.resting.resume()
 
     def _mind_silence(self) -> None:
         after, silent, open_silence = self._settings.silence_after, self._feed.silence, self._state.silence

@@ -2,32 +2,82 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from echobank.errors import ConfigError
 from echobank.names import to_json
 from echobank.watch.events import Message
+from echobank.watch.sinks.home_assistant import BIRTH, ShownState
+from echobank.watch.sinks.home_assistant import discovery as announced
 from echobank.watch.sinks.sink import EVENTS, SinkError, digest, hidden, split_address
 
 _CONNECT_SECONDS = 5.0
 
 
+@dataclass(frozen=True)
+class MqttAccess:
+    """How a broker lets us in.
+
+    Attributes:
+        user: Name; empty takes that of the address.
+        password: Its password; empty takes that of the address.
+        ca: File of the certificates that the broker's must be signed by; empty takes those of the system.
+        certificate: File of our own certificate; empty for none.
+        key: File of its key.
+    """
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
 class MqttSink:
-    """MQTT, quality of service 1: topic `<prefix>/<machine>/<kind>`; a last will says when the watch is gone."""
+    """MQTT, quality of service 1: topic `<prefix>/<machine>/<kind>`; a last will says when the watch is gone.
+
+    Args:
+        url: mqtt:// or mqtts:// (TLS), host, port and prefix.
+        machine: The machine.
+        kinds: Kinds of messages that are published.
+        timeout: Seconds that the broker may take to acknowledge.
+        access: User and certificates.
+        discovery: Home Assistant's discovery prefix; empty announces nothing. With it, a retained `state` is kept too.
+
+    Raises:
+        ConfigError: Not such an address, or a name that a topic cannot have.
+    """
 
     remote = True
 
-    def __init__(self, url: str, machine: str, kinds: frozenset[str] = EVENTS, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        machine: str,
+        kinds: frozenset[str] = EVENTS,
+        *,
+        timeout: float = 10.0,
+        access: MqttAccess | None = None,
+        discovery: str = "",
+    ) -> None:
         parts = split_address(url, ("mqtt", "mqtts"), "an MQTT address", "write --mqtt mqtt://host:1883/topic")
         if parts.query or parts.fragment:
             raise ConfigError("an MQTT address ends with its topic, which has no ? and no #", value=hidden(parts))
         if parts.password is not None and not parts.username:
             hint = "write mqtt://user:password@host"
             raise ConfigError("an MQTT address with a password and no user", value=hidden(parts), hint=hint)
-        self._parts, self.kinds, self._timeout = parts, kinds, timeout
+        self._access = access or MqttAccess()
+        if parts.scheme != "mqtts" and (self._access.ca or self._access.certificate):
+            raise ConfigError("certificates need an encrypted connection", hint="write --mqtt mqtts://host:8883/topic")
+        self._parts, self._published, self._timeout = parts, kinds, timeout
+        self._machine, self._discovery = machine, _topic(discovery.strip("/"), "the discovery")
+        self.kinds = kinds | {"score"} if discovery else kinds
+        self._shown = ShownState()
+        self._obey: Callable[[str], object] = lambda _: None
         self._prefix = f"{_topic(parts.path.strip('/') or 'echobank', 'the topic')}/{_topic(machine, 'the machine')}"
         self._gone = json.dumps({"kind": "gone", "machine": machine})
         self.name = f"mqtt-{parts.hostname}-{digest(f'{parts.port}/{self._prefix}')}"
@@ -37,17 +87,43 @@ class MqttSink:
         """Publish each message and wait until the broker has acknowledged it."""
         client = self._connected()
         for message in messages:
-            heartbeat = message.kind == "heartbeat"
-            text = to_json(message.to_values())
-            try:
-                info = client.publish(f"{self._prefix}/{message.kind}", text, qos=1, retain=heartbeat)
-                info.wait_for_publish(self._timeout)
-                taken = info.is_published()
-            except (ValueError, RuntimeError):
-                taken = False
-            if not taken:
-                self._hang_up()  # a new connection, so that the old one does not send it once more behind our back
-                raise SinkError("the MQTT broker did not acknowledge a message", where=self._parts.hostname)
+            if message.kind in self._published:
+                self._publish(client, message.kind, message.to_values(), retain=message.kind == "heartbeat")
+            self._shown.take(message)
+        if self._discovery:
+            self._publish(client, "state", self._shown.values, retain=True)
+
+    def obey(self, take: Callable[[str], None]) -> None:
+        """Hand every word that comes on topic `<prefix>/<machine>/command` to a function, in another thread."""
+        self._obey = take
+
+    def _publish(self, client: Any, kind: str, values: Mapping[str, Any], *, retain: bool) -> None:
+        try:
+            info = client.publish(f"{self._prefix}/{kind}", to_json(values), qos=1, retain=retain)
+            info.wait_for_publish(self._timeout)
+            taken = info.is_published()
+        except (ValueError, RuntimeError):
+            taken = False
+        if not taken:
+            self._hang_up()  # a new connection, so that the old one does not send it once more behind our back
+            raise SinkError("the MQTT broker did not acknowledge a message", where=self._parts.hostname)
+
+    def _greet(self, client: Any) -> None:
+        """Announce the machine and listen for commands; after every connection, and when Home Assistant starts."""
+        client.subscribe(f"{self._prefix}/command", qos=1)
+        if not self._discovery:
+            return
+        client.subscribe(f"{self._discovery}/{BIRTH}", qos=1)
+        for topic, facts in announced(self._discovery, self._prefix, self._machine):
+            client.publish(topic, to_json(facts), qos=1, retain=True)
+
+    def _hear(self, client: Any, topic: str, payload: bytes) -> None:
+        word = payload.decode("utf-8", "replace").strip().lower()
+        if topic == f"{self._prefix}/command":
+            self._obey(word)
+        elif word == "online":
+            self._greet(client)
+            client.publish(f"{self._prefix}/state", to_json(self._shown.values), qos=1, retain=True)
 
     def mark(self) -> int:
         """Return 0: what was published stays published."""
@@ -76,14 +152,23 @@ class MqttSink:
         self._hang_up()
         mqtt = _paho()
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-        if self._parts.username:
-            client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
+        access = self._access
+        user = access.user or unquote(self._parts.username or "")
+        if user:
+            client.username_pw_set(user, access.password or unquote(self._parts.password or ""))
         if self._parts.scheme == "mqtts":
-            client.tls_set()
+            self._encrypt(client)
         client.will_set(f"{self._prefix}/heartbeat", self._gone, qos=1, retain=True)
         client.connect_timeout = _CONNECT_SECONDS
         answers: list[Any] = []
-        client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.append(reason)
+
+        def connected(client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+            answers.append(reason)
+            if not reason.is_failure:
+                self._greet(client)
+
+        client.on_connect = connected
+        client.on_message = lambda client, _data, message: self._hear(client, message.topic, message.payload)
         default_port = 8883 if self._parts.scheme == "mqtts" else 1883
         try:
             client.connect(str(self._parts.hostname), self._parts.port or default_port)
@@ -98,6 +183,14 @@ class MqttSink:
             raise SinkError(f"the MQTT broker refused the connection ({answers[0]})", where=self._parts.hostname)
         self._client = client
         return client
+
+    def _encrypt(self, client: Any) -> None:
+        access = self._access
+        try:
+            client.tls_set(access.ca or None, access.certificate or None, access.key or None)
+        except (OSError, ValueError) as error:  # a file that is not there, or holds no certificate
+            files = ", ".join(filter(None, (access.ca, access.certificate, access.key)))
+            raise SinkError(f"the certificates cannot be used ({error})", where=files) from error
 
 
 def _topic(text: str, whose: str) -> str:

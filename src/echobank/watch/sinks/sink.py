@@ -4,8 +4,8 @@ Troubles name the host alone: a path or query of a webhook is often a secret, an
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit
 
 from echobank.errors import ConfigError, EchobankError
@@ -50,6 +50,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class Commanded(Protocol):
+    """A sink through which a machine is told to pause and to resume."""
+
+    def obey(self, take: Callable[[str], None]) -> None:
+        """Hand every word that comes to a function, in a thread of the sink's own."""
         ...
 
 
