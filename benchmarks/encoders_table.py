@@ -30,7 +30,8 @@ from echobank.evaluation.truth import LabelledScores
 from echobank.models.encoder import Encoder
 from echobank.models.pooling import Pooling, pool
 from echobank.models.registry import load_encoder
-from echobank.training.student import STUDENTS, Student, write_student
+from echobank.training.distil_settings import STUDENTS
+from echobank.training.student import Student, write_student
 
 Float32 = NDArray[np.float32]
 Embed = Callable[[Float32], Float32]

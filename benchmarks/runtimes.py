@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from echobank.models.logmel import logmel
+from echobank.models.logmel import logmel_torch
 from echobank.models.registry import load_encoder
 
 SECONDS = 10
@@ -41,7 +41,7 @@ def main() -> None:
         if importlib.util.find_spec("openvino"):
             ways |= {f"OpenVINO {hint} {file.stem}": by_openvino(file, hint) for hint in ("f32", "bf16")}
     samples = 0.1 * np.random.default_rng(0).standard_normal(SECONDS * 16000)
-    compare(ways, logmel(samples.astype(np.float32)), args.rounds)
+    compare(ways, logmel_torch(samples.astype(np.float32)), args.rounds)
 
 
 def compare(ways: dict[str, Run], features: Float32, rounds: int) -> None:

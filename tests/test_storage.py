@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 
 import pytest
 
@@ -52,3 +53,16 @@ def test_nan_never_reaches_json(tmp_path):
 def test_sha256_of_a_known_text(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@needs("posix")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_file_gets_the_rights_of_any_new_file_and_the_umask_is_left_alone(tmp_path, monkeypatch, mask):
+    before = os.umask(mask)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda value: pytest.fail("the umask counts for all threads"))
+            write_text(tmp_path / "x.txt", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == 0o666 & ~mask

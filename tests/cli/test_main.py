@@ -53,16 +53,26 @@ def test_without_a_command_help_is_shown(capsys):
             "echobank: a.wav: not audio; record again\n",
         ),
         (KeyboardInterrupt(), 130, "echobank: interrupted; run the same command again to go on\n"),
-        (RuntimeError("boo\nm"), 2, "echobank: a bug in echobank: RuntimeError: boo m;"),
     ],
 )
 def test_errors_are_one_line(raised, code, line, capsys, monkeypatch):
     def run(args):
         raise raised
 
-    monkeypatch.delenv("ECHOBANK_DEBUG", raising=False)
     module = types.SimpleNamespace(__doc__="", add_arguments=lambda parser: None, run=run)
     monkeypatch.setattr(cli, "import_module", lambda name: module)
     assert cli.main(["infer"]) == code
     err = capsys.readouterr().err
     assert err.startswith(line) and err.count("\n") == 1
+
+
+def test_a_bug_is_a_traceback_and_an_exit_code_of_its_own(capsys, monkeypatch):
+    def run(args):
+        raise RuntimeError("boo\nm")
+
+    module = types.SimpleNamespace(__doc__="", add_arguments=lambda parser: None, run=run)
+    monkeypatch.setattr(cli, "import_module", lambda name: module)
+    assert cli.main(["infer"]) == 70
+    *trace, last = capsys.readouterr().err.splitlines()
+    assert trace[0].startswith("Traceback") and any("in run" in line for line in trace)
+    assert last == "echobank: a bug in echobank: RuntimeError: boo m; please report it with the lines above"

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from echobank.detection.calibration import calibrate
+from echobank.detection.calibration import beta_interval, calibrate
 from echobank.errors import InputError
 
 
@@ -58,3 +59,10 @@ def test_a_rate_that_is_not_supported_is_refused_with_the_smallest_that_is():
 def test_the_interval_is_the_beta_interval_of_the_field():
     low, high = own_groups(range(99)).interval(0.05)  # 2.0-9.0 % with 99 clips
     assert (round(100 * low, 1), round(100 * high, 1)) == (2.0, 9.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 19, 100, 9999])
+def test_the_interval_is_that_of_the_beta_distribution(n):
+    for k in {0.05 * (n + 1), 0.3, 1, max(1, n // 10), n}:
+        expected = stats.beta.ppf((0.05, 0.95), k, n + 1 - k)
+        assert beta_interval(k, n + 1 - k) == pytest.approx(expected, rel=1e-12, abs=1e-12)

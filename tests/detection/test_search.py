@@ -5,7 +5,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from echobank.detection import tiles
-from echobank.detection.search import Index, nearest, row_lengths
+from echobank.detection.rowwise import row_lengths
+from echobank.detection.search import Index, nearest
 from echobank.errors import BankError, ConfigError
 
 RNG = np.random.default_rng

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from echobank.errors import InputError
@@ -13,6 +14,7 @@ from echobank.evaluation.intervals import (
     measure_intervals,
     official_ci95,
     resample,
+    student_quantile,
 )
 from echobank.evaluation.metrics import (
     evaluate_labelled,
@@ -139,6 +141,12 @@ def test_too_few_clips_have_no_interval():
     fan, valve = intervals.machines
     assert all(i.low < i.high for i in fan)
     assert all(math.isnan(i.low) for i in (*valve, intervals.score_over_clips))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5, 100, 5000])
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.975])
+def test_quantiles_are_those_of_students_distribution(share, freedom):
+    assert student_quantile(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-12, abs=1e-12)
 
 
 def test_jackknife_over_machines_equals_the_formula():

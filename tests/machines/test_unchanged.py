@@ -14,6 +14,8 @@ from tests.golden.before.backends import unpack
 from tests.golden.before.compare import NEAREST, same_cell, same_level, same_step
 from tests.golden.before.places import HERE, inside
 
+pytestmark = pytest.mark.usefixtures("front_end_of_before")
+
 NEEDS = {"beats": "torch", "onnx": "onnxruntime", "stereo": "onnxruntime"}
 NOT_COSINE = ("beats", "joined", "long")  # there `nearest` is now that of the bank's own metric, as the score
 

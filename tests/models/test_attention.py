@@ -1,6 +1,9 @@
 """Attention of single clips against softmax written out in float64."""
 
 import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import torch
 
 from echobank.models.beats.attention import Solo, attend

@@ -1,7 +1,10 @@
 """BEATs against numbers made with the official code, and its properties."""
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
+import numpy as np
 import torch
 
 from echobank import load_encoder

@@ -1,6 +1,9 @@
 """Checkpoints that do not fit, and files that are none, are refused and nothing of them runs."""
 
 import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import torch
 
 from echobank import load_encoder

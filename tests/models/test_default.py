@@ -1,5 +1,7 @@
 """What `auto` stands for, on machines with and without weights and networks."""
 
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +14,7 @@ from echobank.models import default
 from echobank.models.default import settle_encoder
 from echobank.models.weights.cards import CARDS
 from echobank.models.weights.package_index import NoAnswerError
+from tests.requirements import needs
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def test_the_small_encoder_stands_in_and_says_so(config, monkeypatch):
     assert settle_encoder(settled) == (settled, "")
 
 
+@needs("torch")
 def test_official_weights_come_first(config, tmp_path, monkeypatch):
     answer(monkeypatch, AssertionError("nobody asks the package index"))
     (tmp_path / "BEATs_iter3_plus_AS2M.pt").write_bytes(b"")
@@ -82,3 +86,12 @@ def test_a_fit_without_weights_remembers_soundnet(tmp_path, capsys):
     assert "the encoder is soundnet: the weights of beats_base are not at hand" in said
     bank = load_bank(next((tmp_path / "pump").glob("*.safetensors")))
     assert bank.header.machine.embedding == "soundnet"
+
+
+def test_without_torch_the_small_encoder_stands_in_although_beats_is_at_hand(config, tmp_path, monkeypatch):
+    answer(monkeypatch)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "BEATs_iter3_plus_AS2M.pt").write_bytes(b"")
+    settled, why = settle_encoder(config)
+    assert settled.model.embedding == "soundnet"
+    assert "beats_base needs torch" in why and "echobank[beats]" in why

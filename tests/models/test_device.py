@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="no torch")
 
-from echobank.errors import ConfigError  # noqa: E402
-from echobank.models import device  # noqa: E402
-from tests.requirements import needs  # noqa: E402
+from echobank.errors import ConfigError
+from echobank.models import device
+from tests.requirements import needs
 
 CPU = torch.device("cpu")
 

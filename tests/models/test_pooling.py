@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from echobank.errors import ConfigError
 from echobank.models.pooling import POOLINGS, Pooling, pool, pool_together
+from tests.requirements import needs
 
 
 def slow(tokens, name, p=3.0, gamma=10.0, r=0.4):
@@ -42,6 +42,7 @@ def test_it_is_the_formula(name, bands, shape):
     np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
 
 
+@needs("torch")
 @pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize(
     ("name", "params"), [*((name, {}) for name in POOLINGS), ("gwrp", {"r": 1}), ("gem", {"p": 0.5})]
@@ -50,6 +51,8 @@ def test_clips_pooled_together_are_those_pooled_alone(name, params, bands):
     tokens = np.random.default_rng(3).standard_normal((4, 9, 3, 5)).astype(np.float32)
     tokens[1, 4] = tokens[1, 2]
     tokens[2] = 0
+    import torch
+
     pooling = Pooling(name, bands, params)
     together = pool_together(torch.from_numpy(tokens), pooling)
     assert together.dtype == torch.float32

@@ -1,6 +1,9 @@
 """The position convolution: by spectra against taps in float64."""
 
 import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import torch
 from torch.nn import functional
 

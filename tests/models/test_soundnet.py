@@ -77,7 +77,7 @@ def object_npy(value):
 
 def reference(tensors, waveform):
     """Layer by layer in torch, from the table of the paper."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="no torch")
     x = torch.from_numpy(waveform)[None, None].double() * 256
     layers = []
     for number in range(1, len(SHAPES) + 1):

@@ -11,7 +11,9 @@ from echobank.cli import main
 from echobank.errors import WeightsError
 from echobank.models.registry import find_card, front_end_of, load_encoder
 from echobank.models.weights.cards import CARDS, Card
-from echobank.models.weights.fetch import cache_folder, fetch
+from echobank.models.weights.fetch import fetch
+from echobank.models.weights.weights_cache import cache_folder
+from tests.requirements import needs
 
 CONTENT = bytes(range(256)) * 4096
 CARD = Card("test", "beats", "test.pt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -137,6 +139,7 @@ def test_an_unknown_name_names_the_nearest():
         load_encoder("beats_bose")
 
 
+@needs("torch")
 def test_weights_of_the_users_own_are_loaded_in_place_of_the_download(tmp_path):
     with pytest.raises(WeightsError, match=r"mine\.pt"):
         load_encoder("beats_base", weights=tmp_path / "mine.pt")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from echobank.cli import main
 from echobank.detection.bank import load_bank
 from echobank.models.encoders.logmel_stats import LogmelStats
 from tests.pipeline.conftest import Project
+from tests.requirements import needs
 
 
 def scores_of(project, machine="fan"):
@@ -78,11 +78,13 @@ def test_caches_change_no_score_and_are_used(project, monkeypatch):
     assert scores_of(fresh) == without
 
 
+@needs("torch")
 def test_a_gpu_without_a_cache_is_given_waveforms(project, monkeypatch):
     project.run("train", "data.logmel_cache=false")
     project.run("infer", "data.logmel_cache=false")
     here = scores_of(project)
-    monkeypatch.setattr("echobank.pipeline.run.pick_device", lambda name: SimpleNamespace(type="cuda"))
+    monkeypatch.setattr("echobank.pipeline.run.needs_torch", lambda name: True)
+    monkeypatch.setattr("echobank.pipeline.run._on_gpu", lambda device: True)
     given = []
     tokens = LogmelStats.tokens
     monkeypatch.setattr(LogmelStats, "tokens", lambda self, clips, layer: (given.extend(clips), tokens(self, clips))[1])

@@ -9,6 +9,8 @@ from tests.golden.before.backends import unpack
 from tests.golden.before.compare import same_step
 from tests.golden.before.places import HERE
 
+pytestmark = pytest.mark.usefixtures("front_end_of_before")
+
 NEEDS = {"beats": "torch", "onnx": "onnxruntime", "study": "onnxruntime"}
 TRAINED = [name for name, (_, making) in scenes.DCASE.items() if making]
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from echobank.models.beats.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.beats_config import BeatsConfig
 from echobank.settings import FinetuneConfig
 
 CFG = {
@@ -45,6 +44,9 @@ SIZES = BeatsConfig(
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory):
     """Path of the checkpoint."""
+    torch = pytest.importorskip("torch", reason="no torch")
+    from echobank.models.beats.checkpoint import expected_shapes
+
     generator = torch.Generator().manual_seed(0)
     state = {}
     for key, shape in expected_shapes(SIZES).items():

@@ -1,10 +1,13 @@
 """Batches: a function of seed and step alone; domains, mixing, masks."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from echobank.data.dcase import Recording

@@ -1,10 +1,13 @@
 """Distillation: the student's file, the stream, the teachers, exact resume, the command."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import dataclasses
 import json
 
 import numpy as np
-import pytest
 import soundfile
 import torch
 from numpy.testing import assert_array_equal
@@ -14,12 +17,12 @@ from echobank.errors import ConfigError, InputError
 from echobank.models.beats.checkpoint import read_checkpoint
 from echobank.models.beats.model import build
 from echobank.models.registry import load_encoder
-from echobank.training import student as students
+from echobank.training.distil_settings import STUDENTS
 from echobank.training.distillation import DistilSettings, distil
 from echobank.training.objective import _centred
 from echobank.training.recordings import scan_audio
 from echobank.training.streams import StreamSettings, count_labels, draw_batch
-from echobank.training.student import STUDENTS, Student, write_student
+from echobank.training.student import Student, write_student
 from echobank.training.teachers import load_teachers, student_patches
 from tests.training.conftest import SIZES
 
@@ -41,7 +44,7 @@ def audio(tmp_path):
 @pytest.fixture
 def settings(checkpoint, monkeypatch):
     """A run of seconds: a tiny student, a teacher whose grid agrees and one without a grid."""
-    monkeypatch.setitem(students.STUDENTS, "beats_tiny", SIZES)
+    monkeypatch.setitem(STUDENTS, "beats_tiny", SIZES)
     return DistilSettings(
         teachers=(str(checkpoint), "logmel_stats"), clips=16, passes=2.0, ema=0.9, checkpoint_every=3, stream=STREAM
     )

@@ -1,11 +1,14 @@
 """Fine-tuning whole: what is read, exact resume, what comes out, what is refused."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import dataclasses
 import json
 import shutil
 
 import numpy as np
-import pytest
 import torch
 
 from echobank.config import load_config

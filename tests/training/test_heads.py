@@ -1,8 +1,11 @@
 """Heads: the losses against their formulas, the adaptive scale, gradients, mixtures."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import math
 
-import pytest
 import torch
 from torch.nn import functional as F
 

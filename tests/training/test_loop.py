@@ -1,9 +1,12 @@
 """The loop: exact resume, refusal of another run's checkpoint, early stop, running mean, learning rate."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import dataclasses
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 

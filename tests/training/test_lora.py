@@ -1,9 +1,12 @@
 """Low-rank updates: nothing at step 0, gradients only where they belong, merged equal to unmerged."""
 
+import pytest
+
+pytest.importorskip("torch", reason="no torch")
+
 import dataclasses
 
 import numpy as np
-import pytest
 import torch
 
 from echobank import load_encoder

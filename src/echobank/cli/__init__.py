@@ -8,11 +8,12 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from echobank.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EchobankError
+from echobank.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_INTERRUPTED, EchobankError
 from echobank.models.beats.allocator import keep_memory
 from echobank.version import __version__
 
@@ -38,11 +39,12 @@ COMMANDS = {
     "weights": "list encoders, fetch and check their weights",
     "export": "write an encoder as ONNX, to run without torch",
 }
-_EPILOG = "exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skipped, 130 interrupted"
+_EPILOG = """\
+exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skipped, 70 a bug, 130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit code; errors are printed as one line on stderr."""
+    """Run one subcommand and return its exit code; errors are one line on stderr, a bug is a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command not in COMMANDS:
@@ -67,10 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
     except Exception as error:
-        if os.environ.get("ECHOBANK_DEBUG"):
-            raise
+        traceback.print_exc()
         where = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _fail(f"a bug in echobank: {where}; set ECHOBANK_DEBUG=1 for the traceback", EXIT_BAD_INPUT)
+        return _fail(f"a bug in echobank: {where}; please report it with the lines above", EXIT_BUG)
 
 
 def _write_every_name() -> None:

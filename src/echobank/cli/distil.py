@@ -8,16 +8,18 @@ An interrupted run goes on when the same command is given again. On a GPU add --
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echobank.cli.outputs import refuse_overwriting
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_OK, EXIT_SKIPPED, ConfigError
-from echobank.models.device import pick_device
-from echobank.training.distillation import Distilled, DistilSettings, distil
-from echobank.training.objective import Weights
+from echobank.models.torch_extra import require_torch
+from echobank.training.distil_settings import STUDENTS, DistilSettings, Weights
 from echobank.training.recordings import scan_audio
 from echobank.training.streams import StreamSettings
-from echobank.training.student import STUDENTS
+
+if TYPE_CHECKING:
+    from echobank.training.distillation import Distilled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Distil, and say what came out."""
     refuse_overwriting(Path(args.out) / f"{args.student}.pt", "--out", _teacher_files(args.teacher))
+    require_torch("distilling")
+    from echobank.training.distillation import distil
+
     recordings, unusable = scan_audio([Path(folder) for folder in args.audio])
     for line in unusable:
         print(f"skipped: {line}", file=sys.stderr)
@@ -63,6 +68,8 @@ def _teacher_files(teachers: list[str]) -> list[str]:
 
 
 def _settings(args: argparse.Namespace) -> DistilSettings:
+    from echobank.models.device import pick_device
+
     for name in ("clips", "passes", "groups", "members", "identities", "learning_rate"):
         if getattr(args, name) <= 0:
             raise ConfigError(f"--{name.replace('_', '-')} must be above 0", value=getattr(args, name))
@@ -92,7 +99,7 @@ def _settings(args: argparse.Namespace) -> DistilSettings:
     )
 
 
-def _tell(result: Distilled) -> None:
+def _tell(result: "Distilled") -> None:
     print(f"{result.parameters / 1e6:.2f} M parameters, {result.journal.step} steps in {result.journal.seconds:.0f} s")
     print(f"{'target':<36} explained  within a machine")
     for name, overall, within in result.explained:

@@ -1,14 +1,15 @@
 """Write an encoder as one ONNX file with its sidecar, and say how far it is from the original on real recordings."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 from echobank.cli.progress import bar
 from echobank.data.audio import read_clip
 from echobank.errors import EXIT_OK
 from echobank.machines.tags import find_recordings
-from echobank.models.beats.onnx_export import compare, export_onnx
 from echobank.models.registry import load_encoder
+from echobank.models.torch_extra import require_torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, check, and say what was written."""
+    require_torch("exporting")
+    from echobank.models.beats.onnx_export import compare, export_onnx
+
     encoder = load_encoder(args.encoder, weights=args.weights, progress=bar)
     clips = _recordings(Path(args.check)) if args.check else []
-    path = export_onnx(encoder, args.out, layer=args.layer, int8=args.int8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of tracing is for its own developers
+        path = export_onnx(encoder, args.out, layer=args.layer, int8=args.int8)
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     print(f"wrote {path.with_suffix('.json')}")
     if clips:

@@ -11,15 +11,17 @@ base and adapter as one checkpoint of the official format
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echobank.cli.options import add_config, read_config, report_skipped
 from echobank.cli.outputs import CHECKPOINT, check_output
 from echobank.cli.progress import bar
 from echobank.errors import InputError
-from echobank.pipeline.adapt import adapt
-from echobank.pipeline.finetune import finetune_run, merge_files
+from echobank.models.torch_extra import require_torch
 from echobank.pipeline.run import Run
-from echobank.training.curves import can_draw
+
+if TYPE_CHECKING:
+    from echobank.training.fine_tuning import Finetuned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +40,22 @@ def run(args: argparse.Namespace) -> int:
     if bool(args.clips) != bool(args.machine) or bool(args.merge) != bool(args.out):
         raise InputError("--clips goes with --machine, and --merge with --out", hint="see echobank finetune --help")
     config = read_config(args)
-    if args.merge:
-        check_output(args.out, CHECKPOINT, "--out", [args.merge, config.weights.path])
-        print(f"wrote {merge_files(config, Path(args.merge), Path(args.out))}")
-        return 0
     if args.clips:
         return _adapt(args, Run(config, bar))
-    result = finetune_run(Run(config, bar))
+    if args.merge:
+        check_output(args.out, CHECKPOINT, "--out", [args.merge, config.weights.path])
+    require_torch("fine-tuning")
+    from echobank.pipeline.finetune import finetune_run, merge_files
+
+    if args.merge:
+        print(f"wrote {merge_files(config, Path(args.merge), Path(args.out))}")
+        return 0
+    return _report(finetune_run(Run(config, bar)))
+
+
+def _report(result: "Finetuned") -> int:
+    from echobank.training.curves import can_draw
+
     task, journal = result.task, result.journal
     print(f"{len(task.labels)} labels, {len(task.learned)} clips learned from, {len(task.held)} held out")
     values = dict(journal.validations)
@@ -62,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _adapt(args: argparse.Namespace, stage: Run) -> int:
+    from echobank.pipeline.adapt import adapt
+
     result = adapt(stage, args.machine, args.section, Path(args.clips), lora=not args.no_lora)
     print(f"{'way':<22} {'known':>6} {'new':>6} {'mean':>6}  false alarms on new clips")
     for outcome in result.outcomes:

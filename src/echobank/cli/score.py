@@ -14,6 +14,7 @@ from echobank.machines.tags import find_recordings
 
 if TYPE_CHECKING:
     from echobank.machines.machine import Machine
+    from echobank.machines.page import Digest
     from echobank.machines.score import Tally
     from echobank.machines.verdict import Verdict
 
@@ -35,10 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Score, and say what is anomalous; anomalies come before skipped recordings in the exit code."""
     from echobank.cli.outputs import PAGE, TABLE, check_output
     from echobank.machines.archive import bank_file
-    from echobank.machines.page import Digest, write_page
     from echobank.machines.score import score_to_table
     from echobank.machines.table import check_table
-    from echobank.report.figures import require_matplotlib
 
     reads = [*args.files, bank_file(args.bank), args.weights]
     if args.out:
@@ -46,21 +45,31 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.out, TABLE, "--out", reads)
     if args.report:
         check_output(args.report, PAGE, "--report", reads)
-        require_matplotlib()
+    digest = _digest() if args.report else None
     machine = open_bank(args)
     left_out = LeftOut()
     paths = _existing(args.files, left_out)
-    digest = Digest()
-    see: Callable[[Verdict], object] = digest.see if args.report else lambda _: None
+    see: Callable[[Verdict], object] = digest.see if digest else lambda _: None
     if args.out:
         result = score_to_table(machine, args.bank, paths, args.out, bar, see)
         print(f"wrote {args.out}", file=sys.stderr)
     else:
         result = _print(machine, paths, see)
-    if args.report:
+    if digest:
+        from echobank.machines.page import write_page
+
         write_page(args.report, machine, digest)
         print(f"wrote {args.report}", file=sys.stderr)
     return _conclude(machine, result, left_out)
+
+
+def _digest() -> "Digest":
+    """Return what the page is made from; all that a page needs is imported only where one was asked for."""
+    from echobank.machines.page import Digest
+    from echobank.report.figures import require_matplotlib
+
+    require_matplotlib()
+    return Digest()
 
 
 def _existing(files: list[str], left_out: LeftOut) -> list[Path]:

@@ -6,7 +6,7 @@ from echobank.cli.progress import bar
 from echobank.errors import EXIT_OK
 from echobank.models.registry import find_card, find_weights
 from echobank.models.weights.cards import CARDS
-from echobank.models.weights.fetch import cache_folder
+from echobank.models.weights.weights_cache import cache_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

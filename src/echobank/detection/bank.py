@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from echobank.detection.header import SCHEMA, BankHeader, migrated, schema_of
 from echobank.detection.leave_one_out import Dropped, SelfScores
 from echobank.detection.rows import NUMBERS, WORDS, Row, Rows, Words
-from echobank.detection.search import row_lengths
+from echobank.detection.rowwise import row_lengths
 from echobank.detection.tensor_file import read_tensors, write_tensors
 from echobank.errors import BankError, ConfigError
 

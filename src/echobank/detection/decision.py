@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from echobank.detection.calibration import beta_interval
 from echobank.detection.calibration import calibrate as hierarchical
 from echobank.detection.threshold import Threshold
 from echobank.detection.transport import transported
@@ -118,7 +118,7 @@ def order_statistic(scores: Float64, rate: float, method: str, domain: str = "")
     """
     n = len(scores)
     k = _rank(rate, n, "normal clips", domain)
-    return Threshold(float(np.sort(scores)[n - k]), method, rate, n, *_beta(k, n), domain)
+    return Threshold(float(np.sort(scores)[n - k]), method, rate, n, *beta_interval(k, n + 1 - k), domain)
 
 
 def state_statistic(healthy: Healthy, rate: float, method: str, domain: str = "") -> Threshold:
@@ -133,8 +133,8 @@ def state_statistic(healthy: Healthy, rate: float, method: str, domain: str = ""
     assert healthy.states is not None
     states = hierarchical(healthy.scores, healthy.states.tolist())
     k = _rank(rate, states.groups, "operating states", domain)
-    n = len(healthy)
-    return Threshold(states.threshold(rate), method, rate, n, *_beta(k, states.groups), domain, states.groups)
+    low, high = beta_interval(k, states.groups + 1 - k)
+    return Threshold(states.threshold(rate), method, rate, len(healthy), low, high, domain, states.groups)
 
 
 def _rank(rate: float, n: int, of_what: str, domain: str) -> int:
@@ -150,11 +150,6 @@ def _rank(rate: float, n: int, of_what: str, domain: str) -> int:
     return k
 
 
-def _beta(k: float, n: int) -> tuple[float, float]:
-    low, high = stats.beta.ppf((0.05, 0.95), k, n + 1 - k)
-    return float(low), float(high)
-
-
 def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     """Percentile of a gamma distribution fitted to all scores, location free, as the official baseline of DCASE.
 
@@ -168,8 +163,7 @@ def _gamma(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
     if (above > n / 2 or (above == 0 and 0.1 * n >= _EXPECTED)) and scores.min() > 0 and np.ptp(scores) > 0:
         (value,) = _gamma_percentiles(scores, (1 - rate,), floc=0.0)
     above = int((scores > value).sum())
-    low, high = stats.beta.ppf((0.05, 0.95), above + 1, n + 1 - above)
-    return (Threshold(value, "gamma", rate, n, float(low), float(high), states=healthy.state_count),)
+    return (Threshold(value, "gamma", rate, n, *beta_interval(above + 1, n + 1 - above), states=healthy.state_count),)
 
 
 def _gamma_percentiles(scores: Float64, shares: Sequence[float], **fixed: float) -> list[float]:
@@ -178,6 +172,8 @@ def _gamma_percentiles(scores: Float64, shares: Sequence[float], **fixed: float)
     Raises:
         InputError: No distribution fits.
     """
+    from scipy import stats
+
     if np.ptp(scores) == 0:
         return [float(scores[0])] * len(shares)
     try:
@@ -223,7 +219,8 @@ def _transport(healthy: Healthy, rate: float) -> tuple[Threshold, ...]:
             continue
         own = order_statistic(part.scores, rate, "transport", name)
         if part.states is not None:
-            low, high = _beta(rate * (part.state_count + 1), part.state_count)
+            all_states = part.state_count + 1
+            low, high = beta_interval(rate * all_states, (1 - rate) * all_states)
             own = replace(own, low=low, high=high, states=part.state_count)
         found.append(own)
     return tuple(found)

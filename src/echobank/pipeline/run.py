@@ -14,14 +14,14 @@ from echobank.data.index import ClipIndex, LogmelCache
 from echobank.detection.header import BankHeader
 from echobank.errors import InputError
 from echobank.library_versions import library_versions
-from echobank.models.device import pick_device
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Float32
 from echobank.models.feeding import Embedded, Source, embed
-from echobank.models.logmel import KALDI_128, logmel
+from echobank.models.logmel import KALDI_128, logmel, logmel_torch
 from echobank.models.pooling import Pooling
 from echobank.models.provenance import Provenance
-from echobank.models.registry import front_end_of, load_encoder, source_is_heard
+from echobank.models.registry import front_end_of, load_encoder, needs_torch, source_is_heard
+from echobank.models.torch_extra import require_torch
 from echobank.pipeline.clips import ClipReader
 from echobank.progress import Progress, silent
 from echobank.storage import write_json
@@ -76,12 +76,21 @@ class Run:
         """Reads clips for the encoder through the caches; needs no weights.
 
         Without a log-mel cache a GPU gets waveforms and makes the log-mel itself.
+
+        Raises:
+            ConfigError: The encoder needs torch, which is not installed.
         """
-        rate, name = front_end_of(self.config.model.embedding)
+        model = self.config.model
+        rate, name = front_end_of(model.embedding)
+        with_torch = needs_torch(model.embedding)
+        if with_torch:
+            require_torch(model.embedding)
         cacheable = name == KALDI_128
         keep = cacheable and self.config.data.logmel_cache
-        here = cacheable and (keep or pick_device(self.config.model.device).type == "cpu")
-        front_end: Callable[[Float32], Float32] | None = logmel if here else None
+        here = cacheable and (keep or not with_torch or not _on_gpu(model.device))
+        front_end: Callable[[Float32], Float32] | None = None
+        if here:
+            front_end = logmel_torch if with_torch else logmel
         return ClipReader(
             rate,
             self.config.data.channel,
@@ -167,3 +176,9 @@ class Run:
     @property
     def _remembered(self) -> Path:
         return Path(self.config.data.cache) / _REMEMBERED
+
+
+def _on_gpu(device: str) -> bool:
+    from echobank.models.device import pick_device
+
+    return pick_device(device).type != "cpu"

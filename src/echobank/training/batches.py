@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from echobank.data.augment import mix_noise, pitch_shift
 from echobank.data.dcase import Recording
 from echobank.errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Float32 = NDArray[np.float32]
 
@@ -56,9 +58,9 @@ class Batch:
     """
 
     waveforms: Float32
-    first: Tensor
-    second: Tensor
-    share: Tensor
+    first: "Tensor"
+    second: "Tensor"
+    share: "Tensor"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Sampler:
                 other = self._piece(int(drawn[1, position]), rng)
                 waveform = share[position] * waveform + (1 - share[position]) * other
             waveforms.append(waveform)
+        import torch
+
         first = torch.from_numpy(self.labels[drawn[0]])
         second = torch.from_numpy(np.where(share < 1, self.labels[drawn[1]], self.labels[drawn[0]]))
         return Batch(np.stack(waveforms).astype(np.float32), first, second, torch.from_numpy(share))
@@ -127,7 +131,7 @@ def crop(samples: Float32, length: int, rng: np.random.Generator) -> Float32:
     return np.take(samples, np.arange(start, start + length), mode="wrap")
 
 
-def mask_logmel(logmel: Tensor, shares: Sequence[float], rng: np.random.Generator) -> Tensor:
+def mask_logmel(logmel: "Tensor", shares: Sequence[float], rng: np.random.Generator) -> "Tensor":
     """Return log-mel float32[B, F, M] with one stretch of time and one of mel set to each clip's mean.
 
     SpecAugment, Park et al., Interspeech 2019, without time warping.

@@ -7,9 +7,9 @@ grids agree, and which synthetic machine it hears.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,63 +19,19 @@ from echobank.models.logmel import MELS
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file, write_json
 from echobank.training.curves import can_draw, draw_curves, write_journal
+from echobank.training.distil_settings import STUDENTS, DistilSettings
 from echobank.training.lessons import Lesson, LessonPlan, stream
 from echobank.training.loop import LoopSettings, fit
-from echobank.training.objective import Objective, Weights
+from echobank.training.objective import Objective
 from echobank.training.recordings import SoundFile
-from echobank.training.streams import StreamSettings, count_labels
-from echobank.training.student import STUDENTS, Student, write_student
+from echobank.training.streams import count_labels
+from echobank.training.student import Student, write_student
 from echobank.training.teachers import Teachers, load_teachers
 from echobank.training.training_state import TrainingJournal
 
 _CALIBRATION = 8  # lessons that targets are z-scored by
 _VALIDATION = 4  # lessons that no step sees
 _VALIDATIONS = 20  # times in a run
-
-
-@dataclass(frozen=True)
-class DistilSettings:
-    """How to distil.
-
-    Attributes:
-        student: A name of `student.STUDENTS`.
-        teachers: Cards, files, or `onnx:PATH`.
-        clips: Distinct clips that are made, rounded up to whole batches.
-        passes: How often each is heard; above 1 they are kept on disk, about 0.1 MB each.
-        learning_rate: AdamW's, highest value.
-        weight_decay: Of matrices.
-        ema: Decay of the running mean that is exported.
-        precision: "bf16" runs under autocast.
-        checkpoint_every: Steps between checkpoints.
-        workers: Processes that make clips ahead; 0 makes them in this one.
-        device: Where the student learns.
-        weights: Of the parts of the loss.
-        stream: How clips are drawn; its seed is that of everything.
-    """
-
-    student: str = "beats_tiny"
-    teachers: tuple[str, ...] = ()
-    clips: int = 50_000
-    passes: float = 20.0
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    ema: float = 0.999
-    precision: Literal["fp32", "bf16"] = "fp32"
-    checkpoint_every: int = 100
-    workers: int = 0
-    device: str = "cpu"
-    weights: Weights = field(default_factory=Weights)
-    stream: StreamSettings = field(default_factory=StreamSettings)
-
-    @property
-    def lessons(self) -> int:
-        """Distinct batches."""
-        return -(-self.clips // self.stream.size)
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-        return max(1, round(self.passes * self.lessons))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from echobank.models.logmel import logmel
+from echobank.models.logmel import logmel_torch
 from echobank.storage import write_bytes
 from echobank.training.recordings import SoundFile
 from echobank.training.streams import StreamSettings, draw_batch
@@ -70,7 +70,7 @@ class LessonPlan:
         heard = draw_batch(self.recordings, self.settings, number if number >= 0 else 2**32 + number)
         told = teachers.teach(list(heard.waveforms))
         lesson = {f"target.{index}": torch.from_numpy(array) for index, array in enumerate(told)}
-        frames = np.stack([logmel(waveform) for waveform in heard.waveforms])
+        frames = np.stack([logmel_torch(waveform) for waveform in heard.waveforms])
         lesson["logmel"] = torch.from_numpy(frames).half()  # exact to 0.008, a thousandth of its deviation
         lesson["identity"] = torch.from_numpy(heard.identity)
         lesson["state"] = torch.from_numpy(heard.state)

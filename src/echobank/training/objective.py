@@ -5,13 +5,13 @@ and every dimension weighs the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echobank.training.distil_settings import Weights
 from echobank.training.heads import AngularHead
 from echobank.training.lessons import Lesson
 from echobank.training.student import Student
@@ -20,15 +20,6 @@ from echobank.training.teachers import Target
 _EMBEDDING = 128  # size that the heads of identity and state see
 _LEAST = 0.2  # smallest deviation of a dimension, in those of all: one that is almost always 0 must not rule
 _LARGEST = 10.0  # deviations
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the parts of the loss: targets, targets centred within a group, and identity with state."""
-
-    overall: float = 1.0
-    within: float = 1.0
-    identity: float = 0.1
 
 
 class Objective(nn.Module):

@@ -5,7 +5,6 @@ written loads through the strict path of official files and gives the same token
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from echobank.models.beats.checkpoint import BeatsConfig, expected_shapes
+from echobank.models.beats.beats_config import BeatsConfig
+from echobank.models.beats.checkpoint import expected_shapes
 from echobank.models.beats.model import Beats, fold
 from echobank.storage import atomic_path
 
-# 64 buckets up to a distance of 64 tokens: a piece of 2 s already trains them all, so longer clips meet no new one
-STUDENTS: Mapping[str, BeatsConfig] = {
-    "beats_tiny": BeatsConfig(
-        embed=128,
-        layers=4,
-        dimension=192,
-        hidden=768,
-        heads=6,
-        position_taps=64,
-        position_groups=16,
-        buckets=64,
-        max_distance=64,
-    ),
-}
 _TABLE = "self_attn.relative_attention_bias.weight"
 _FIRST_TABLE = f"encoder.layers.0.{_TABLE}"
 _SCALED = ("v_proj", "out_proj", "fc1", "fc2")  # DeepNet, Wang et al. 2022: gain (8 layers)^(-1/4), others 1

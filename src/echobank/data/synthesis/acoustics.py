@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from scipy import signal
 
 from echobank.data.synthesis.signals import (
     RATE,
@@ -62,6 +61,8 @@ def _voice(count: int, rng: Rng) -> Signal:
 @cache
 def _room(microphone: int) -> Signal:
     """The impulse response of one place and microphone: direct sound, six reflections, a decaying tail, a tilt."""
+    from scipy.signal import lfilter
+
     rng = np.random.default_rng(7000 + microphone)
     count = int(_REVERBERATION_SECONDS * RATE)
     response = noise(count, rng) * 10.0 ** (-3 * times(count) / _REVERBERATION_SECONDS) * 0.02
@@ -69,7 +70,7 @@ def _room(microphone: int) -> Signal:
     response[0] = 1.0
     for hz, gain in zip(np.exp(rng.uniform(np.log(150), np.log(6000), 4)), rng.uniform(-6, 6, 4), strict=True):
         b, a = _bell(hz, gain)
-        response = signal.lfilter(b, a, response)
+        response = lfilter(b, a, response)
     return np.asarray(response)
 
 
@@ -84,4 +85,6 @@ def _bell(hz: float, gain_db: float) -> tuple[Signal, Signal]:
 
 def heard_by(x: Signal, microphone: int) -> Signal:
     """Return a sound as a microphone in its place of the room hears it, float64[T]; the room is fixed by its number."""
-    return np.asarray(signal.oaconvolve(x, _room(microphone))[: len(x)])
+    from scipy.signal import oaconvolve
+
+    return np.asarray(oaconvolve(x, _room(microphone))[: len(x)])

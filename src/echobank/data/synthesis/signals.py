@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
 
 Signal = NDArray[np.floating[Any]]  # always float64 here; numpy types the arithmetic no closer
 Rng = np.random.Generator
@@ -122,11 +122,13 @@ def impulses(at: Signal, sizes: Signal | float, count: int) -> Signal:
 
 def ring(force: Signal, modes: Modes) -> Signal:
     """Return what a structure answers to a force, float64[T]: a second-order resonator a mode, unit peak response."""
+    from scipy.signal import lfilter
+
     total = np.zeros(len(force))
     for hz, damping, gain in zip(modes.hz, modes.damping, modes.gain, strict=True):
         radius = np.exp(-2 * np.pi * hz * damping / RATE)
         angle = 2 * np.pi * hz / RATE
-        total += signal.lfilter([0.0, gain * np.sin(angle)], [1.0, -2 * radius * np.cos(angle), radius**2], force)
+        total += lfilter([0.0, gain * np.sin(angle)], [1.0, -2 * radius * np.cos(angle), radius**2], force)
     return total
 
 
@@ -141,8 +143,10 @@ def noise(count: int, rng: Rng, slope: float = 0.0) -> Signal:
 
 def band(x: Signal, low: float, high: float) -> Signal:
     """Return the part of a signal between two frequencies in Hz (second-order Butterworth), float64[T]."""
+    from scipy.signal import butter, sosfilt
+
     edges = [max(low, 10.0), min(high, 0.49 * RATE)]
-    return np.asarray(signal.sosfilt(signal.butter(2, edges, "bandpass", fs=RATE, output="sos"), x))
+    return np.asarray(sosfilt(butter(2, edges, "bandpass", fs=RATE, output="sos"), x))
 
 
 def unit(x: Signal) -> Signal:

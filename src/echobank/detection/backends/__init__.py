@@ -6,8 +6,6 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import yaml
-
 from echobank.detection.backends.base import Backend
 from echobank.detection.backends.part import Part
 from echobank.detection.search import METRICS
@@ -74,6 +72,8 @@ def parse_backend(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: A parameter is not of that form.
     """
+    import yaml
+
     name, *pairs = text.split(":")
     params: dict[str, Any] = {}
     for pair in pairs:

@@ -1,10 +1,9 @@
 """Gaussian mixture with diagonal covariances."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 
 from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.convergence import without_notices
@@ -61,7 +60,9 @@ class Gmm(RowsOfBank):
         """
         return refit_scores(self, self.bank_)
 
-    def _fit(self, rows: Float64) -> GaussianMixture:
+    def _fit(self, rows: Float64) -> Any:
+        from sklearn.mixture import GaussianMixture
+
         different = len(np.unique(rows, axis=0))
         model = GaussianMixture(
             min(self.components, different),

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from echobank.detection.backends.base import Float32, Float64, RowsOfBank
 from echobank.detection.backends.convergence import without_notices
@@ -60,6 +59,8 @@ class Kmeans(RowsOfBank):
         """Return float64[min(centres, n), D]; fewer different rows than centres give a centre more than once."""
         if len(rows) <= self.centres:
             return rows
+        from sklearn.cluster import KMeans
+
         with without_notices():  # of duplicates, which need no more centres
             model = KMeans(self.centres, n_init=1, random_state=self.seed).fit(rows)
         return np.asarray(model.cluster_centers_)

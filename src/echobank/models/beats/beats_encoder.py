@@ -28,8 +28,8 @@ from echobank.models.logmel import (
     SAMPLE_RATE,
     audible,
     band_edges_hz,
-    logmel,
     logmel_tensor,
+    logmel_torch,
 )
 from echobank.models.pooling import Pooling, pool, pool_together
 from echobank.models.weights.cards import CARDS, Card
@@ -89,7 +89,7 @@ class BeatsEncoder:
         Raises:
             AudioError: No samples, or one that is not finite.
         """
-        return logmel(waveform)
+        return logmel_torch(waveform)
 
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, Pf, D] for each waveform float32[T]; `layer` counts from 1, None is the last.
@@ -147,7 +147,7 @@ class BeatsEncoder:
     def _heard(self, waveforms: Sequence[Float32]) -> list[Tensor]:
         """Return what `_run` takes: log-mel on a processor, the samples themselves for a GPU."""
         if self.device.type == "cpu":
-            return [torch.from_numpy(logmel(waveform)) for waveform in waveforms]
+            return [torch.from_numpy(logmel_torch(waveform)) for waveform in waveforms]
         return [torch.from_numpy(audible(waveform)) for waveform in waveforms]
 
     def _checked(self, logmels: Sequence[Float32]) -> list[Tensor]:

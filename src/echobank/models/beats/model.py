@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echobank.models.beats.attention import Solo, attend
-from echobank.models.beats.checkpoint import BeatsConfig
+from echobank.models.beats.beats_config import BeatsConfig
 from echobank.models.beats.position import PositionConvolution
 from echobank.models.beats.projection import Projection
 from echobank.models.device import bf16_pays, has_packed_products

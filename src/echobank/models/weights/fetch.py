@@ -1,28 +1,21 @@
 """Weights files by card: from the cache, else fetched from a pinned mirror, resumed, and held to size and SHA-256."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 import requests
 
 from echobank.errors import OutputError, WeightsError
 from echobank.models.weights.cards import Card
+from echobank.models.weights.weights_cache import cache_folder
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file
 
-CACHE_VARIABLE = "ECHOBANK_CACHE"
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 1.0
-
-
-def cache_folder(cache: Path | str | None = None) -> Path:
-    """Return the folder of weights: the one given, else $ECHOBANK_CACHE, else the user's cache folder."""
-    return Path(cache or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("echobank"))
 
 
 def fetch(card: Card, cache: Path | str | None = None, progress: Progress = silent) -> Path:

