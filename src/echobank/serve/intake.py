@@ -1,0 +1,142 @@
+"""Intake: what was heard becomes rows. Every id is taken once, so each step may be repeated.
+
+Each function here is a change for the writer: it takes a connection and does nothing but talk to the database.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from echobank.machines.verdict import plain
+from echobank.serve.schema import events, machines, messages, troubles, windows
+from echobank.watch.events import (
+    Closed,
+    Failed,
+    Heartbeat,
+    Message,
+    Opened,
+    Scored,
+    SilenceClosed,
+    SilenceOpened,
+    WindowMessage,
+)
+
+_ROWS_AT_ONCE = 400  # SQLite takes 32,766 values per statement
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def to_ms(text: str, otherwise: int) -> int:
+    """Return an ISO 8601 time in milliseconds since 1970; one that cannot be read, or has no zone, is `otherwise`."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return otherwise
+    return otherwise if moment.tzinfo is None else round(1000 * moment.timestamp())
+
+
+def enrol(connection: Connection, name: str, **facts: Any) -> int:
+    """Return the number of a machine, which is made or brought up to date.
+
+    Args:
+        connection: Where.
+        name: Its name.
+        facts: Columns of `machines`.
+    """
+    insert_new(connection, machines, [{"name": name, "created": now_ms(), **facts}])
+    if facts:
+        connection.execute(update(machines).where(machines.c.name == name).values(**facts))
+    return cast(int, connection.execute(select(machines.c.id).where(machines.c.name == name)).scalar_one())
+
+
+def take_messages(connection: Connection, taken: Sequence[Message], machine: int, *, revision: int = 0) -> int:
+    """Store messages of one machine; those that are there already change nothing.
+
+    Args:
+        connection: Where.
+        taken: The messages, in order.
+        machine: Number of the machine.
+        revision: Revision of the bank that judged.
+
+    Returns:
+        How many were new.
+    """
+    now = now_ms()
+    body = [_message_row(message, machine, now) for message in taken if not isinstance(message, Heartbeat)]
+    new = set(insert_new(connection, messages, body, returning="id"))
+    fresh = [message for message in taken if message.id in new]
+    windows_heard = [message for message in fresh if isinstance(message, Scored | Failed)]
+    insert_new(connection, windows, [_window_row(message, machine, now, revision) for message in windows_heard])
+    for message in fresh:
+        _follow(connection, message, machine, revision, now)
+    for beat in (message for message in taken if isinstance(message, Heartbeat)):
+        note_troubles(connection, machine, beat.troubles, to_ms(beat.time, now))
+    if windows_heard:
+        heard = max(to_ms(message.file_time, now) for message in windows_heard)
+        newer = machines.c.heard.is_(None) | (machines.c.heard < heard)
+        connection.execute(update(machines).where(machines.c.id == machine, newer).values(heard=heard))
+    return len(fresh)
+
+
+def note_troubles(connection: Connection, machine: int, present: Sequence[str], at: int) -> None:
+    """Store which troubles a machine has at a time; those that it no longer has are over."""
+    open_rows = select(troubles.c.id, troubles.c.text).where(troubles.c.machine == machine, troubles.c.until.is_(None))
+    before = {row.text: row.id for row in connection.execute(open_rows)}
+    for text, number in before.items():
+        if text not in present:
+            connection.execute(update(troubles).where(troubles.c.id == number).values(until=at))
+    fresh = [{"machine": machine, "text": text, "since": at} for text in dict.fromkeys(present) if text not in before]
+    if fresh:
+        connection.execute(troubles.insert(), fresh)
+
+
+def insert_new(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: str = ""
+) -> list[Any]:
+    """Insert the rows whose key is new, and return one column of them."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    kept: list[Any] = []
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        part = [dict(row) for row in rows[begin : begin + _ROWS_AT_ONCE]]
+        statement = dialect.insert(table).values(part).on_conflict_do_nothing()
+        if returning:
+            kept += connection.execute(statement.returning(table.c[returning])).scalars()
+        else:
+            connection.execute(statement)
+    return kept
+
+
+def _follow(connection: Connection, message: Message, machine: int, revision: int, now: int) -> None:
+    """Open or close the event that a message tells of."""
+    at = to_ms(message.time, now)
+    if isinstance(message, Opened):
+        verdict = message.verdict
+        facts = {"file": verdict.file, "start": verdict.start, "seconds": verdict.seconds, "clip": message.clip}
+        nearest = {"nearest": verdict.nearest, "nearest_start": verdict.nearest_start, "peak": verdict.score}
+        row = {"id": message.event, "machine": machine, "kind": "sound", "opened": at, "revision": revision}
+        insert_new(connection, events, [{**row, **facts, **nearest, "threshold": message.threshold}])
+    elif isinstance(message, SilenceOpened):
+        row = {"id": message.event, "machine": machine, "kind": "no_sound", "opened": at, "file": message.where}
+        insert_new(connection, events, [row])
+    elif isinstance(message, Closed):
+        story = {"closed": at, "peak": message.peak, "windows": message.windows}
+        connection.execute(update(events).where(events.c.id == message.event).values(**story))
+    elif isinstance(message, SilenceClosed):
+        connection.execute(update(events).where(events.c.id == message.event).values(closed=at))
+
+
+def _message_row(message: Message, machine: int, now: int) -> dict[str, Any]:
+    return {"id": message.id, "machine": machine, "kind": message.kind, "at": now, "body": message.to_values()}
+
+
+def _window_row(message: WindowMessage, machine: int, now: int, revision: int) -> dict[str, Any]:
+    heard = {"heard": to_ms(message.file_time, now), "received": now, "revision": revision}
+    more = {"quiet": message.quiet, "clip": message.clip}
+    return {"id": message.id, "machine": machine, **heard, **plain(message.verdict), **more}
