@@ -6,11 +6,15 @@ sources:
   rtsp://..., rtsps://...  a camera or another stream; the sound only (needs ffmpeg)
   http://..., https://...  a web stream (needs ffmpeg)
 
-With --source NAME=SOURCE, which may be given several times, BANK is a folder of banks.
+With --source NAME=SOURCE, which may be given several times, BANK is a folder of banks. To record and nothing else:
+echobank listen --record DIR --for 1h SOURCE
 """
 
 import argparse
 import dataclasses
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,4 +154,22 @@ def _list() -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    raise InputError("recording is not built yet")
+    """Record the only source; without a bank the address stands where the bank would."""
+    from echobank.watch.feeds.addresses import source_at
+    from echobank.watch.feeds.recorder import record
+
+    texts = args.source or [args.address or args.bank or ""]
+    if len(texts) != 1 or not texts[0]:
+        raise InputError("record one source", hint="for example: echobank listen --record healthy --for 1h mic")
+    name, _, address = texts[0].partition("=") if args.source else ("sound", "", texts[0])
+    source = source_at(address, rate=args.rate, channels=args.channels, kind=args.format)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+    def tell(trouble: str) -> None:
+        print(f"echobank: {trouble}; trying again" if trouble else "echobank: all is well again", file=sys.stderr)
+
+    folder = Path(args.record)
+    files, seconds = record(source, folder, machine_name(name), seconds=args.duration, stop=stop.is_set, tell=tell)
+    print(f"recorded {seconds:.1f} s in {files} files\nwrote {folder}")
+    return 0
