@@ -208,6 +208,8 @@ class Watch:
             Judged(_told(verdict, arrival.name), place, when, rest, nuisance)
             for verdict, place, when, nuisance in zip(verdicts, arrival.places, arrival.times, nuisances, strict=True)
         ]
+        if isinstance(self._feed, StreamFeed) and not arrival.heard.error:
+            self._feed.note_levels(self._judge.far_levels(arrival.heard))
         before = self._state.rule
         rule, messages = advance(self._judge.rule, before, windows, self._name, _now())
         if self._clips:

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from echobank.detection.bank import load_bank
 from echobank.errors import BankError, InputError
 from echobank.machines.archive import bank_file
+from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine, assemble
 from echobank.storage import stamp_of
 from echobank.watch.rule import Rule, make_rule
+
+_DECIBEL = 10.0 / float(np.log(10.0))  # of natural logarithms of power
+_FAR = 20.0  # dB beyond the range of the bank: a gain that was turned, a microphone that fell off
 
 
 class Judge:
@@ -29,6 +35,7 @@ class Judge:
     machine: Machine
     rule: Rule
     _taken: str
+    _levels: tuple[float, float] | None
 
     def __init__(self, machine: Machine, bank: Path, k: int, n: int, hysteresis: float, rate: float | None) -> None:
         self._bank, self._rate, self._rule_settings = bank, rate, (k, n, hysteresis)
@@ -50,9 +57,23 @@ class Judge:
         except (BankError, InputError) as error:
             self.trouble = f"the bank that was watched with stays in force, the new one cannot be used: {error}"
 
+    def far_levels(self, heard: Heard) -> list[bool]:
+        """Return whether the level of each window is far outside the range of the bank's windows.
+
+        Both are means over time and mel bins of the log-mel power, so that they compare whatever the encoder hears.
+        """
+        if self._levels is None or not heard.profiles.shape[2]:
+            return [False] * len(heard)
+        levels = _DECIBEL * heard.profiles[:, 0].mean(axis=1)
+        low, high = self._levels
+        return [bool(level < low - _FAR or level > high + _FAR) for level in levels]
+
     def _take_up(self, machine: Machine, stamp: str) -> None:
         self.machine = machine if self._rate is None else machine.at_rate(self._rate)
         self.rule = make_rule(self.machine, *self._rule_settings)
+        profile = self.machine.bank.extras.get("profile")
+        levels = None if profile is None else _DECIBEL * profile[:, 0].mean(axis=1)
+        self._levels = None if levels is None else (float(levels.min()), float(levels.max()))
         self._taken = stamp
 
 

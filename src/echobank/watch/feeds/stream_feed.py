@@ -1,7 +1,8 @@
 """A microphone, standard input or a network stream as a feed: windows that a capture has cut, embedded in batches."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,15 @@ class StreamFeed:
                 places, times = places[:1], times[:1]
             yield Arrival(self.name, f"{batch[-1].session}|{batch[-1].sample}", heard, places, times)
             self.capture.done(batch)
+
+    def note_levels(self, far: Sequence[bool]) -> None:
+        """Note which windows of the last arrival have a level far outside the bank's range."""
+        reception = self.capture.reception
+        for live, outside in zip(self.batch, far, strict=True):
+            if outside:
+                reception.conditions.lasts("level", datetime.fromisoformat(live.time), self.capture.cutting.hop)
+            else:
+                reception.conditions.over("level")
 
     def present(self) -> dict[str, str]:
         """Return nothing: a stream has no past."""
