@@ -60,9 +60,16 @@ def test_names_and_exit_codes(new):
     assert callable(echobank.load_encoder) and callable(echobank.Detector)
 
 
+# Defaults that are others now, on purpose (changelog); every setting is still there.
+DECISION = {"false_alarm_rate": 0.1, "leave_out": "state", "method": "transport"}
+DEMO = {"scoring": {"backend": "ldn", "metric": "cosine", "params": {"K": 16}}}
+
+
 def test_settings(new):
-    has(OLD["settings"], new["settings"], "settings")
-    has(OLD["configs"], new["configs"], "configs")
+    has({**OLD["settings"], "decision": DECISION}, new["settings"], "settings")
+    configs = {name: {**config, "decision": DECISION} for name, config in OLD["configs"].items()}
+    configs["demo"] |= DEMO | {"model": {**OLD["configs"]["demo"]["model"], "k": 1}}
+    has(configs, new["configs"], "configs")
 
 
 @pytest.mark.parametrize("part", ["run", "machine"])

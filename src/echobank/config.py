@@ -27,12 +27,14 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
 
     Args:
         path: A YAML file, or the name of a packaged one (`find_config`); None takes the defaults.
-        overrides: `section.key=value`, the value written as in YAML.
+        overrides: `section.key=value`, the value written as in YAML. Another back-end than the file's goes without the
+            parameters of the file.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong.
     """
     tree: dict[str, Any] = {} if path is None else _read(find_config(path))
+    _forget_params(tree, overrides)
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals:
@@ -45,6 +47,16 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     config: Config = _build(Config, tree, "", path or "--set")
     _check(config)
     return config
+
+
+def _forget_params(tree: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Take the back-end's parameters out of a file's settings where overrides name another back-end, and none."""
+    given = {key.strip(): value.strip() for key, _, value in (item.partition("=") for item in overrides)}
+    scoring, backend = tree.get("scoring"), given.get("scoring.backend")
+    if backend is None or not isinstance(scoring, dict) or backend == scoring.get("backend"):
+        return
+    if not any(key.startswith("scoring.params") for key in given):
+        scoring.pop("params", None)
 
 
 def find_config(name: Path | str) -> Path:

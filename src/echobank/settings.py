@@ -54,9 +54,9 @@ class ScoringConfig:
 class DecisionConfig:
     """Anomaly score to a decision of 0 or 1."""
 
-    method: str = "gamma"
+    method: str = "transport"
     false_alarm_rate: float = 0.1
-    leave_out: Literal["clip", "state"] = "clip"
+    leave_out: Literal["clip", "state"] = "state"
 
 
 @dataclass(frozen=True)

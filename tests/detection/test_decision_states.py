@@ -8,9 +8,9 @@ import pytest
 from echobank.detection.backends import make_backend
 from echobank.detection.backends.knn import Knn
 from echobank.detection.bank import Bank, Row
-from echobank.detection.fitted import ScoringSettings, fit_detector, remembering
+from echobank.detection.fitted import ScoringSettings, fallen_back, fit_detector, remembering
 from echobank.detection.states import FOLDS, state_scores, states_of
-from echobank.errors import BankError
+from echobank.errors import BankError, InputError
 
 
 def bank_of(attributes, seed=0, groups=None, domains=None):
@@ -47,6 +47,40 @@ def test_each_row_is_scored_by_a_back_end_fitted_without_its_state(name):
 def test_clips_without_attributes_are_left_out_one_by_one():
     bank = bank_of([{}] * 20)
     np.testing.assert_allclose(state_scores(bank, made("knn")), made("knn")().fit(bank).self_scores(), rtol=1e-6)
+
+
+DEFAULT = ScoringSettings(k=1, decision="transport", leave_out="state")
+SPEEDS = [{"speed": str(i % 4)} for i in range(40)]
+
+
+def test_decisions_of_the_default_leave_states_out():
+    detector = fit_detector(bank_of(SPEEDS), DEFAULT)
+    assert [(t.method, t.states) for t in detector.thresholds] == [("transport", 4)]
+    assert fallen_back(DEFAULT, detector.thresholds) == ""
+
+
+def test_a_bank_of_one_state_is_decided_on_by_clips_and_says_so():
+    bank = bank_of([{"speed": "1"}] * 40)
+    detector = fit_detector(bank, DEFAULT)
+    by_clips = fit_detector(bank, dataclasses.replace(DEFAULT, leave_out="clip"))
+    assert detector.thresholds == by_clips.thresholds
+    assert "one operating state" in fallen_back(DEFAULT, detector.thresholds)
+    assert fallen_back(by_clips.settings, by_clips.thresholds) == ""
+
+
+def test_a_bank_of_a_few_clips_is_decided_on_by_gamma_and_says_so():
+    bank = bank_of(SPEEDS[:6])
+    detector = fit_detector(bank, DEFAULT)
+    assert [t.method for t in detector.thresholds] == ["gamma"]
+    assert "6 clips support no false-alarm rate of 0.1" in fallen_back(DEFAULT, detector.thresholds)
+    again = fit_detector(remembering(detector), DEFAULT)
+    assert again.thresholds == detector.thresholds
+
+
+@pytest.mark.parametrize("other", [{"leave_out": "clip"}, {"decision": "quantile"}])
+def test_what_was_asked_for_is_refused_where_the_bank_does_not_support_it(other):
+    with pytest.raises((BankError, InputError)):
+        fit_detector(bank_of([{"speed": "1"}] * 6), dataclasses.replace(DEFAULT, **other))
 
 
 def test_a_copy_of_a_clip_leaves_with_it_whatever_its_attributes_say():

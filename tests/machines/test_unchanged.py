@@ -53,7 +53,9 @@ def test_from_python(before, tmp_path):
     folder = scenes.enter(before, tmp_path / "work")
     scenes.put_banks(HERE, "own", "pump", folder)
     with inside(folder):
-        fitted = Detector("pump", seconds=2.0, hop=1.0, settings=["model.embedding=logmel_stats"]).fit("healthy")
+        fitted = Detector(
+            "pump", seconds=2.0, hop=1.0, settings=["model.embedding=logmel_stats", "scoring.backend=knn"]
+        ).fit("healthy")
         for detector in (fitted, Detector.load("banks/pump")):
             verdicts = detector.score("new")
             for old, verdict in zip(table, verdicts, strict=True):

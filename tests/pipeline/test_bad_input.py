@@ -116,8 +116,9 @@ def test_infer_before_train_says_what_to_do(own_project, capsys):
 
 def test_a_bank_of_other_settings_is_refused_with_both_names(own_project, capsys):
     own_project.run("train")
+    capsys.readouterr()
     assert own_project.run("infer", "model.pooling=max") == 2
-    line = lines_of(capsys)[0]
+    (line,) = lines_of(capsys)
     assert "'mean'" in line and "'max'" in line
 
 

@@ -50,7 +50,6 @@ def test_study_agrees_with_the_main_job_and_goes_on_where_it_was(project, capsys
         ("backend=knnn", (), "knn"),
         ("pooling=maen", (), "mean"),
         ("k=1", ("augmentation.enabled=true",), "augmentation"),
-        ("k=1", ("decision.leave_out=state",), "leave_out=clip"),
     ],
 )
 def test_impossible_studies_are_one_line(project, capsys, grid, settings, says):

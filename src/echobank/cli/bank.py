@@ -248,5 +248,9 @@ def _say(before: Bank, after: Bank) -> None:
     (_, old), (rate, new) = rate_and_threshold(before), rate_and_threshold(after)
     print(f"{len(before)} windows before, {len(after)} now (revision {archive.revision_of(after)})")
     print(f"alarm above {old:.4g} before, {new:.4g} now, at a rate of {percent(rate)}")
+    if before.header.scoring != after.header.scoring and after.header.scoring:
+        scoring = after.header.scoring
+        params = "".join(f", {key}={value}" for key, value in scoring.params.items())
+        print(f"the rows that are left are scored another way than before: by {scoring.backend}{params}")
     if new <= 0:
         print(ZERO_THRESHOLD, file=sys.stderr)

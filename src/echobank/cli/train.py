@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and say what each bank holds."""
     result = train(Run(read_config(args), bar))
+    for notice in result.notices:
+        print(notice, file=sys.stderr)
     for bank in result.banks:
         clips = " + ".join(f"{count} {domain}" for domain, count in bank.clips.items())
         print(f"{bank.machine} section {bank.section}: {clips} clips, {bank.augmented} augmented rows")

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.detection.backends import make_backend
 from echobank.detection.backends.base import Backend
 from echobank.detection.bank import Bank
+from echobank.detection.comparable import require_comparable
 from echobank.detection.decision import calibrate, decide
+from echobank.detection.fitted import make
+from echobank.detection.header import Scoring
 from echobank.errors import InputError
 from echobank.evaluation.grid import Cell
 from echobank.evaluation.intervals import (
@@ -110,7 +112,12 @@ def backend_of(cell: Cell) -> Backend:
     Raises:
         ConfigError: Unknown back-end, metric or parameter.
     """
-    return make_backend(cell.backend.name, k=cell.k, metric=cell.metric, params=cell.backend.params)
+    return make(scoring_of(cell))
+
+
+def scoring_of(cell: Cell) -> Scoring:
+    """Return how a setting scores."""
+    return Scoring(cell.backend.name, cell.metric, cell.k, cell.backend.params)
 
 
 def score_set(cell: Cell, data: StudySet, decision: str) -> CellScores:
@@ -122,6 +129,8 @@ def score_set(cell: Cell, data: StudySet, decision: str) -> CellScores:
         BankError: The bank is too small or lacks a domain for this back-end.
         ConfigError: Unknown back-end or parameter.
     """
+    if data.bank.header.provenance is not None:
+        require_comparable(data.bank.header.provenance.encoder.name, scoring_of(cell))
     backend = backend_of(cell)
     tracemalloc.start()
     start = time.perf_counter()

@@ -25,6 +25,7 @@ from echobank.machines.machine import (
     rate_and_threshold,
     window_of,
 )
+from echobank.machines.neighbourhood import within_means
 from echobank.models.encoder import Float32
 
 
@@ -98,7 +99,7 @@ def remove(bank: Bank, patterns: Sequence[str]) -> Bank:
         raise BankError("nothing would be left in the bank")
     forgotten = {row.sha256 for row, hit in zip(bank.rows, gone, strict=True) if hit}
     left_out = _chosen(bank.dropped, lambda group: _recording(group) not in forgotten)
-    return calibrated(dataclasses.replace(bank.select(~gone), dropped=left_out))
+    return calibrated(within_means(dataclasses.replace(bank.select(~gone), dropped=left_out))[0])
 
 
 def merge(banks: Sequence[Bank]) -> Bank:
@@ -143,7 +144,7 @@ def compact(bank: Bank, size: int) -> Bank:
     if len(bank) <= size:
         return calibrated(bank)
     chosen = np.sort(greedy_centres(bank.vectors, size))
-    kept = bank.select(chosen)
+    kept, _ = within_means(bank.select(chosen))
     left = bank.select(np.setdiff1d(np.arange(len(bank)), chosen))
     if kept.groups.max() == 0:
         raise BankError("the rows that are left come from one recording", value=size, hint="keep more rows")

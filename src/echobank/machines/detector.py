@@ -20,6 +20,7 @@ from echobank.machines.machine import Machine, assemble, open_machine
 from echobank.machines.score import score_stream
 from echobank.machines.tags import Tagging, find_recordings
 from echobank.machines.verdict import Verdict
+from echobank.models.encoder import hears_source
 
 
 class Detector:
@@ -87,7 +88,11 @@ class Detector:
         listener = self._fitted.listener
         stream = Stream(rate, 1, iter([checked_samples(samples, rate)]))
         cut = cut_stream(
-            stream, seconds=listener.seconds, hop=listener.hop, sample_rate=listener.encoder.facts.sample_rate
+            stream,
+            seconds=listener.seconds,
+            hop=listener.hop,
+            sample_rate=listener.encoder.facts.sample_rate,
+            source=hears_source(listener.encoder),
         )
         windows = [window for number, window in enumerate(cut) if not number or window.seconds >= listener.seconds / 2]
         return self._fitted.judge(listener.hear_windows(Path(name), windows, profiles=False))

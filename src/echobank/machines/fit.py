@@ -12,24 +12,30 @@ import numpy as np
 from echobank.config import load_config
 from echobank.data.folder import LeftOut
 from echobank.detection.bank import Bank, Row, build_bank
+from echobank.detection.comparable import require_comparable
 from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.machine import Machine, assemble, calibrated, window_of
+from echobank.machines.neighbourhood import BACKEND, K, is_default, within_means
 from echobank.machines.tags import Tagging, find_recordings, state_of
 from echobank.models.default import settle_encoder
 from echobank.models.feeding import Skipped
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
 from echobank.progress import Progress, silent
-from echobank.settings import Config
+from echobank.settings import Config, DecisionConfig
 
 MANY = 20  # so many different recordings are counted as they are; fewer long ones are cut into blocks
 BLOCK_WINDOWS = 6  # length of a block, in windows: 60 s for windows of 10 s
 
 
-MACHINE_DEFAULTS = ("model.embedding=auto", "model.k=1")  # where own machines differ from the challenge
+# where own machines differ from the challenge; the back-end is what benchmarks/small_default.py chose
+MACHINE_DEFAULTS = ("model.embedding=auto", "model.k=1", f"scoring.backend={BACKEND}", f"scoring.params={{K: {K}}}")
+
+
+_OLD_DECISION = DecisionConfig("gamma", 0.1, "clip")  # the default of older versions: files may spell it out
 
 
 @dataclass(frozen=True)
@@ -101,9 +107,12 @@ def machine_config(path: Path | str | None, overrides: Sequence[str] = ()) -> Co
     Raises:
         ConfigError: A key or value is wrong, or a setting does not apply here.
     """
-    config = load_config(path, (*(MACHINE_DEFAULTS if path is None else ()), *overrides))
+    given = [item.partition("=")[0].strip() for item in overrides]
+    other = "scoring.backend" in given  # the default's parameters are not those of another back-end
+    defaults = [item for item in MACHINE_DEFAULTS if not (other and item.startswith("scoring."))]
+    config = load_config(path, (*(defaults if path is None else ()), *overrides))
     for name in ("decision", "augmentation", "train"):
-        if getattr(config, name) != getattr(Config(), name):
+        if getattr(config, name) not in (getattr(Config(), name), _OLD_DECISION):
             raise ConfigError(f"the settings {name}.* do not apply to own machines", hint="see --far of fit")
     return config
 
@@ -123,15 +132,18 @@ def fit_machine(
     left_out = LeftOut()
     recordings = find_recordings(paths, left_out)
     listener = make_listener(config, wanted.seconds, wanted.hop)
-    harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress, left_out)
     model, scoring = config.model, config.scoring
+    scored = Scoring(scoring.backend, scoring.metric, model.k, dict(scoring.params))
+    require_comparable(listener.encoder.facts.name, scored)
+    harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress, left_out)
     header = BankHeader(
         listener.provenance,
-        Scoring(scoring.backend, scoring.metric, model.k, dict(scoring.params)),
+        scored,
         machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots_of(paths))),
         versions=library_versions(),
     )
-    return assemble(fit_bank(harvest, header), listener), harvest
+    bank, notice = fit_bank(harvest, header)
+    return assemble(bank, listener, (notice,) if notice else ()), harvest
 
 
 def make_listener(config: Config, seconds: float, hop: float) -> Listener:
@@ -192,8 +204,10 @@ def gather(
     return Harvest(vectors, profiles, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
 
 
-def fit_bank(harvest: Harvest, header: BankHeader) -> Bank:
-    """Return the calibrated bank of what was gathered.
+def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
+    """Return the calibrated bank of what was gathered, and what to tell the user of it.
+
+    The default back-end takes fewer neighbours, or gives way, where the bank asks for that (`within_means`).
 
     Args:
         harvest: Rows.
@@ -224,7 +238,10 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> Bank:
         header,
         {"profile": harvest.profiles[keep]},
     )
-    return calibrated(bank)
+    notice = ""
+    if is_default(header.scoring):
+        bank, notice = within_means(bank)
+    return calibrated(bank), notice
 
 
 def in_groups(rows: Sequence[Row], window: float) -> list[Row]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from echobank.detection.backends.base import Backend
 from echobank.detection.bank import Bank, load_bank
 from echobank.detection.calibration import Calibration, calibrate
+from echobank.detection.comparable import require_comparable
 from echobank.detection.fitted import make
 from echobank.detection.header import BankHeader, OwnMachine
 from echobank.detection.leave_one_out import SelfScores
@@ -191,6 +192,7 @@ def backend_of(bank: Bank) -> Backend:
     """
     if bank.header.scoring is None:
         raise not_own()
+    require_comparable(provenance_of(bank).encoder.name, bank.header.scoring)
     return make(bank.header.scoring).fit(bank)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from echobank.data.dcase import Recording
 from echobank.detection.bank import load_bank
-from echobank.detection.fitted import FittedDetector, fit_detector
+from echobank.detection.fitted import FittedDetector, fallen_back, fit_detector
 from echobank.errors import InputError
 from echobank.evaluation.metrics import Evaluation, evaluate
 from echobank.evaluation.package import write_package
@@ -83,7 +83,9 @@ def load_detector(run: Run, machine: str, section: str) -> tuple[FittedDetector,
     path = run.bank_path(machine, section)
     bank = load_bank(path)
     notices = require_same(bank.header.provenance, run.provenance, path)
-    return fit_detector(bank, scoring_settings(run)), notices
+    detector = fit_detector(bank, scoring_settings(run))
+    said = fallen_back(detector.settings, detector.thresholds)
+    return detector, (*notices, f"{path}: {said}") if said else notices
 
 
 def _score(

@@ -10,7 +10,7 @@ from echobank.data.augment import Augmentation, plan
 from echobank.data.dcase import Recording
 from echobank.data.index import ClipFacts
 from echobank.detection.bank import Row, build_bank, save_bank
-from echobank.detection.fitted import ScoringSettings, fit_detector, remembering
+from echobank.detection.fitted import ScoringSettings, fallen_back, fit_detector, remembering
 from echobank.detection.threshold import Threshold
 from echobank.errors import InputError
 from echobank.models.feeding import Skipped
@@ -43,11 +43,12 @@ class TrainedBank:
 
 @dataclass(frozen=True)
 class Trained:
-    """All banks of a run, and the recordings that were left out."""
+    """All banks of a run, the recordings that were left out, and what to tell the user."""
 
     banks: tuple[TrainedBank, ...]
     skipped: tuple[Skipped, ...]
     record: Path
+    notices: tuple[str, ...] = ()
 
 
 def train(run: Run) -> Trained:
@@ -69,7 +70,9 @@ def train(run: Run) -> Trained:
         "banks": {bank.path.name: {"clips": bank.clips, "augmentation": bank.note} for bank in banks},
         "skipped": [item.reason for item in skipped],
     }
-    return Trained(tuple(banks), tuple(skipped), run.record("train", facts))
+    said = [(bank.path, fallen_back(scoring_settings(run), bank.thresholds)) for bank in banks]
+    notices = tuple(f"{path}: {notice}" for path, notice in said if notice)
+    return Trained(tuple(banks), tuple(skipped), run.record("train", facts), notices)
 
 
 def scoring_settings(run: Run) -> ScoringSettings:

@@ -99,6 +99,10 @@ WATCH = [
 COMPACT = ["bank", "compact", "banks/pump", "--rows", "20"]
 FAN = "data.machines=[fan]"
 
+# Settings whose default is another one now, by command.
+DECISION = {"decision.method": "gamma", "decision.leave_out": "clip"}
+DEFAULTS = {"fit": {"scoring.backend": "knn"}, "train": DECISION, "infer": DECISION, "study": DECISION}
+
 # name: (commands, how many of them make the stored bank)
 DCASE = {
     "logmel": ([*stage(*LOGMEL)], 2),
@@ -136,7 +140,7 @@ def play(folder: Path, commands: Iterable[list[str]]) -> Iterator[Step]:
     """Run commands one after the other; yield what each came to."""
     seen = tables(folder)
     for words in commands:
-        said = run(folder, words)
+        said = run(folder, as_before(words))
         now = tables(folder)
         yield {
             "command": words,
@@ -146,6 +150,14 @@ def play(folder: Path, commands: Iterable[list[str]]) -> Iterator[Step]:
             "tables": {name: text for name, text in now.items() if seen.get(name) != text},
         }
         seen = now
+
+
+def as_before(command: list[str]) -> list[str]:
+    """Return a command with the defaults of the version before, where they are others now."""
+    given = {word.partition("=")[0] for word in command}
+    defaults = DEFAULTS.get(command[0], {}).items()
+    added = [word for key, value in defaults if key not in given for word in ("--set", f"{key}={value}")]
+    return [*command, *added]
 
 
 def tables(folder: Path) -> dict[str, str]:
