@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from echobank.cli.options import report_skipped, settled
     from echobank.machines import archive
     from echobank.machines.fit import FitSettings, fit_machine, machine_config
+    from echobank.machines.gain import describe_shift
     from echobank.machines.health import describe_health, health
 
     overrides = [*args.set, *([f"weights.path={args.weights!r}"] if args.weights else [])]
@@ -40,15 +41,31 @@ def run(args: argparse.Namespace) -> int:
     wanted = FitSettings(args.machine, args.window, hop, tagging(args.tags), args.far)
     machine, harvest = fit_machine(config, args.healthy, wanted, bar)
     path = Path(args.out) / args.machine
+    before = _levels_before(path)
     bank = archive.put(path, machine.bank, "fit", recordings=len(harvest.heard))
     for line in [*describe_harvest(harvest), *describe_health(health(machine.bank))]:
         print(line)
     for notice in machine.notices:
         print(notice, file=sys.stderr)
+    if said := describe_shift(before, [item.level_dbfs for item in harvest.heard]):
+        print(f"level, beside the bank that lay there: {said}")
     print(f"wrote {archive.bank_file(path)}")
     if archive.revision_of(bank) > 1:
         print(f"to restore the bank that was there: echobank bank undo {path}")
     return report_skipped(harvest.skipped)
+
+
+def _levels_before(path: Path) -> list[float]:
+    """Return the levels of the recordings of the bank that is replaced; none where there is none, or it is damaged."""
+    from echobank.detection.bank import load_bank
+    from echobank.errors import BankError
+    from echobank.machines.archive import bank_file
+    from echobank.machines.gain import levels_of
+
+    try:
+        return [float(level) for level in levels_of(load_bank(bank_file(path)))]
+    except BankError:
+        return []
 
 
 def describe_harvest(harvest: "Harvest") -> list[str]:

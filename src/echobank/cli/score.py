@@ -94,6 +94,7 @@ def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], obj
 
 
 def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
+    from echobank.machines.gain import describe_shift, levels_of
     from echobank.machines.health import counted
 
     for file, reason in result.errors:
@@ -107,6 +108,8 @@ def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
         f"(score above {machine.threshold:.4g}); {result.failed} could not be scored",
         file=sys.stderr,
     )
+    if said := describe_shift(levels_of(machine.bank), result.levels):
+        print(f"level: {said}", file=sys.stderr)
     if result.anomalous_windows:
         return EXIT_ANOMALIES
     return EXIT_SKIPPED if result.failed or left_out.lines else EXIT_OK

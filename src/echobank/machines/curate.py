@@ -17,6 +17,7 @@ from echobank.detection.leave_one_out import Dropped
 from echobank.detection.search import Index
 from echobank.errors import BankError, InputError
 from echobank.machines.fit import Harvest, in_groups
+from echobank.machines.gain import LEVEL
 from echobank.machines.machine import (
     backend_of,
     calibrated,
@@ -75,7 +76,7 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     if not keep:
         return bank
     index = [i for i, _ in keep]
-    more = {"profile": harvest.profiles[index]}
+    more = {"profile": harvest.profiles[index], LEVEL: harvest.levels[index]}
     bigger, places = _joined(bank, harvest.vectors[index], [row for _, row in keep], more)
     bigger = _with(bigger, roots=_union(own_machine(bank).roots, folders))
     if bigger.header.scoring and not own_machine(bigger).max_rows:

@@ -16,6 +16,7 @@ from echobank.detection.comparable import require_comparable
 from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
+from echobank.machines.gain import LEVEL, together
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.machine import Machine, assemble, calibrated, window_of
 from echobank.machines.neighbourhood import BACKEND, K, is_default, within_means
@@ -64,6 +65,7 @@ class Harvest:
     Attributes:
         vectors: float32[N, H, D].
         profiles: float32[N, 2, M].
+        levels: RMS level of each window, dB of full scale, float32[N].
         rows: N facts.
         heard: Recordings that were used, without their arrays' use.
         skipped: Recordings, or their silent windows, that were left out.
@@ -72,6 +74,7 @@ class Harvest:
 
     vectors: np.ndarray[Any, np.dtype[np.float32]]
     profiles: np.ndarray[Any, np.dtype[np.float32]]
+    levels: np.ndarray[Any, np.dtype[np.float32]]
     rows: tuple[Row, ...]
     heard: tuple["Recorded", ...]
     skipped: tuple[Skipped, ...]
@@ -94,6 +97,7 @@ class Recorded:
 class _Gathering:
     vectors: list[Any] = field(default_factory=list)
     profiles: list[Any] = field(default_factory=list)
+    levels: list[float] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     heard: list[Recorded] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -200,8 +204,8 @@ def gather(
     if not got.rows:
         reason = got.skipped[0].reason if got.skipped else "no windows"
         raise InputError(f"none of the {len(recordings)} recordings can be used ({reason})")
-    vectors, profiles = np.stack(got.vectors), np.stack(got.profiles)
-    return Harvest(vectors, profiles, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
+    arrays = np.stack(got.vectors), np.stack(got.profiles), np.array(got.levels, np.float32)
+    return Harvest(*arrays, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
 
 
 def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
@@ -236,7 +240,7 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
         harvest.vectors[keep],
         [rows[i] for i in keep],
         header,
-        {"profile": harvest.profiles[keep]},
+        {"profile": harvest.profiles[keep], LEVEL: harvest.levels[keep]},
     )
     notice = ""
     if is_default(header.scoring):
@@ -292,7 +296,8 @@ def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machin
         got.rows.append(Row(name, machine, domain=state, attributes=facts, start=start, seconds=seconds, **hashes))
         got.vectors.append(heard.vectors[i])
         got.profiles.append(heard.profiles[i])
+        got.levels.append(float(heard.levels[i]))
     if used:
-        level = float(10 * np.log10(np.mean(10 ** (heard.levels[used] / 10))))
+        level = together(heard.levels[used])
         flags = Counter(flag for i in used for flag in heard.flags[i])
         got.heard.append(Recorded(name, state, heard.seconds, heard.source_rate, level, tuple(sorted(flags))))

@@ -14,6 +14,7 @@ from typing import Any
 from echobank.errors import InputError
 from echobank.journal import Journal, read_journal
 from echobank.machines.archive import bank_file
+from echobank.machines.gain import together
 from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine
 from echobank.machines.table import check_table, write_table
@@ -37,6 +38,7 @@ class Tally:
         errors: (recording, reason) of those that could not be scored; the first thousand.
         failed: How many could not be scored.
         resumed: Recordings that an earlier, interrupted run had scored.
+        levels: Level of each recording that was scored, dB of full scale.
     """
 
     files: int
@@ -46,6 +48,7 @@ class Tally:
     errors: tuple[tuple[str, str], ...]
     failed: int
     resumed: int
+    levels: tuple[float, ...] = ()
 
 
 def score_stream(machine: Machine, paths: Iterable[Path]) -> Generator[list[Verdict], None, None]:
@@ -161,6 +164,8 @@ class Counting:
         self._files = self._windows = self._anomalous_files = self._anomalous = self._failed = 0
         self._errors: list[tuple[str, str]] = []
         self._now: tuple[str, bool] = ("", False)
+        self._levels: list[float] = []
+        self._windows_now: list[float] = []
 
     def watch(
         self, verdicts: Iterable[Verdict], see: Callable[[Verdict], object] = lambda _: None
@@ -169,6 +174,7 @@ class Counting:
         for verdict in verdicts:
             see(verdict)
             if verdict.file != self._now[0]:
+                self._level()
                 self._files += 1
                 self._now = (verdict.file, False)
             if verdict.error:
@@ -177,11 +183,19 @@ class Counting:
                     self._errors.append((verdict.file, verdict.error))
             else:
                 self._windows += 1
+                self._windows_now += [] if verdict.level_dbfs is None else [verdict.level_dbfs]
             if verdict.decision:
                 self._anomalous += 1
                 self._anomalous_files += not self._now[1]
                 self._now = (verdict.file, True)
             yield verdict
+        self._level()
+
+    def _level(self) -> None:
+        """Put the windows of the recording that is over into one level."""
+        if self._windows_now:
+            self._levels.append(together(self._windows_now))
+        self._windows_now = []
 
     def result(self) -> Tally:
         """Return what the verdicts so far come to."""
@@ -193,4 +207,5 @@ class Counting:
             tuple(self._errors),
             self._failed,
             self._resumed,
+            tuple(self._levels),
         )
