@@ -27,6 +27,19 @@ def test_every_named_environment_is_in_the_list():
     assert all(read_environment(name).minimum > 0 for name in named)
 
 
+def test_one_extra_of_the_tests_brings_torch_and_the_other_does_not():
+    extras = PROJECT["optional-dependencies"]
+
+    def needed(extra):
+        for line in extras[extra]:
+            inner = re.fullmatch(r"echobank\[(.*)\]", line)
+            yield from (part for name in inner[1].split(",") for part in needed(name)) if inner else [line]
+
+    brings = {extra: any(line.startswith("torch") for line in needed(extra)) for extra in matrix()["extra"]}
+    assert brings == {"dev": True, "test": False}
+    assert not any(line.startswith("torch") for line in PROJECT["dependencies"])
+
+
 def matrix():
     return read(".github/workflows/ci.yml")["jobs"]["tests"]["strategy"]["matrix"]
 
