@@ -36,6 +36,7 @@ COMMANDS = {
     "watch": "score recordings as they land in a folder, and raise events",
     "listen": "listen live to a microphone, standard input or a network stream",
     "mute": "acknowledge the sound of an event: it does not alarm until it changes",
+    "fleet": "embed, fit and score many machines on Ray",
     "weights": "list encoders, fetch and check their weights",
     "export": "write an encoder as ONNX, to run without torch",
 }

@@ -77,6 +77,7 @@ class Listener:
         layer: Layer of the encoder, from 1; None is the last.
         channel: Channel that is read, from 0.
         batch_size: Windows per batch; 0 takes what suits where the encoder runs.
+        workers: Threads that read and embed; 0 takes one per core.
     """
 
     encoder: Encoder
@@ -86,6 +87,7 @@ class Listener:
     layer: int | None = None
     channel: int = 0
     batch_size: int = 0
+    workers: int = 0
 
     @property
     def provenance(self) -> Provenance:
@@ -104,7 +106,8 @@ class Listener:
         """
         sources = (self.source(path) for path in paths)
         outputs = partial(self._outputs, profiles=profiles)
-        with closing(feed(sources, outputs, (None, None), self.encoder, batch_size=self.batch_size)) as stream:
+        size, workers = self.batch_size, self.workers
+        with closing(feed(sources, outputs, (None, None), self.encoder, batch_size=size, workers=workers)) as stream:
             for fed in stream:
                 path = Path(fed.name)
                 yield _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)

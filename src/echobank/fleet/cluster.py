@@ -1,0 +1,204 @@
+"""The cluster: the only module that knows Ray. It starts or joins one, keeps a pool of actors, and hands out tasks.
+
+An actor is a process with one worker in it. Ray starts it again where it or its node dies, and repeats the task; a task
+that fails so several times is given up and reported, and the others go on.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Generic, Protocol, TypeVar
+
+from echobank.cores import core_count
+from echobank.errors import EchobankError, InputError
+
+LOCAL = "local"
+_QUEUE = 2  # tasks per actor: the one it does, and the next
+_STORE_BYTES = 100 << 20  # only tasks and counts pass through the object store
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
+T = TypeVar("T", contravariant=True)
+D = TypeVar("D", covariant=True)
+
+
+class Worker(Protocol[T, D]):
+    """What does the work of an actor."""
+
+    def ready(self) -> Any:
+        """Load what the work needs and say what it is."""
+        ...
+
+    def do(self, task: T) -> D:
+        """Do a task; it may have been done before, in part or whole."""
+        ...
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Where actors run and what each takes.
+
+    Attributes:
+        address: "local" starts Ray on this machine, listening on loopback only; anything else is a cluster to join.
+        actors: Most actors; 0 takes one per core of this machine or per `cpus` of the cluster.
+        cpus: Cores that Ray reserves for each.
+        gpus: GPUs that Ray reserves for each; a fraction shares one.
+        retries: How often a task is repeated after its actor died.
+        spread: Whether actors are spread over nodes rather than packed on few.
+    """
+
+    address: str = LOCAL
+    actors: int = 0
+    cpus: float = 1.0
+    gpus: float = 0.0
+    retries: int = 3
+    spread: bool = False
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task that was given up: its actor died with it each time."""
+
+    reason: str
+
+
+class _Actor:
+    """The process around a worker."""
+
+    def __init__(self, make: Callable[[], Worker[Any, Any]]) -> None:
+        self._worker = make()
+
+    def ready(self) -> Any:
+        return self._worker.ready()
+
+    def do(self, task: Any) -> Any:
+        return self._worker.do(task)
+
+
+class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]):
+    """A pool of actors that grows with the work. Ray starts with the first of them, not before.
+
+    Args:
+        make: Makes a worker, in its actor.
+        settings: Where and how many.
+    """
+
+    def __init__(self, make: Callable[[], Worker[Task, Done]], settings: PoolSettings) -> None:
+        self._make, self._settings = make, settings
+        self._ray: Any = None
+        self._own = False
+        self._actors: list[Any] = []
+        self._most = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether Ray was needed."""
+        return self._ray is not None
+
+    def __exit__(self, *_: object) -> None:
+        if self._ray is None:
+            return
+        for actor in self._actors:
+            self._ray.kill(actor)
+        if self._own:
+            self._ray.shutdown()
+
+    def first(self) -> Any:
+        """Start Ray and the first actor, and return what its worker says when it is ready.
+
+        Raises:
+            InputError: Ray is not installed, or the cluster does not answer.
+            EchobankError: What the worker raises.
+        """
+        if not self._actors:
+            self._start()
+            self._actors.append(self._new())
+        return self._got(self._actors[0].ready.remote())
+
+    def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Done | Lost]]:
+        """Yield tasks and what came of them as they finish; no more tasks are asked for than actors can take soon.
+
+        Raises:
+            EchobankError: What a worker raises; the run ends there.
+        """
+        ahead = iter(tasks)
+        task = next(ahead, None)
+        if task is None:
+            return
+        self.first()
+        idle = dict.fromkeys(self._actors, 0)  # actors that are ready, and their number of tasks
+        starting: dict[Any, Any] = {}
+        running: dict[Any, tuple[Any, Task]] = {}
+        while task is not None or running:
+            while task is not None and (actor := _least(idle)):
+                running[actor.do.remote(task)] = (actor, task)
+                idle[actor] += 1
+                task = next(ahead, None)
+            if task is not None and not starting and len(self._actors) < self._most:
+                self._actors.append(self._new())
+                starting[self._actors[-1].ready.remote()] = self._actors[-1]
+            done, _ = self._ray.wait([*running, *starting], num_returns=1)
+            for ref in done:
+                if ref in starting:
+                    self._got(ref)
+                    idle[starting.pop(ref)] = 0
+                    continue
+                actor, finished = running.pop(ref)
+                idle[actor] -= 1
+                yield finished, self._outcome(ref)
+
+    def _outcome(self, ref: Any) -> Any:
+        errors = self._ray.exceptions
+        try:
+            return self._got(ref)
+        except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
+            return Lost(" ".join(str(error).split())[:200])
+
+    def _got(self, ref: Any) -> Any:
+        try:
+            return self._ray.get(ref)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, EchobankError):
+                raise error.cause from error
+            raise
+
+    def _new(self) -> Any:
+        s = self._settings
+        placed = {"scheduling_strategy": "SPREAD"} if s.spread else {}
+        options = {"num_cpus": s.cpus, "num_gpus": s.gpus, "max_restarts": -1, "max_task_retries": s.retries}
+        return self._ray.remote(_Actor).options(**options, **placed).remote(self._make)
+
+    def _start(self) -> None:
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise InputError("a fleet needs Ray", hint="pip install 'echobank[fleet]'") from error
+        settings = self._settings
+        if not ray.is_initialized():
+            quiet = {"log_to_driver": False, "logging_level": "error"}
+            try:
+                if settings.address == LOCAL:
+                    cores = max(core_count(), ceil(settings.actors * settings.cpus))
+                    ray.init(
+                        num_cpus=cores,
+                        include_dashboard=False,
+                        object_store_memory=_STORE_BYTES,
+                        _node_ip_address="127.0.0.1",
+                        **quiet,
+                    )
+                else:
+                    ray.init(address=settings.address, **quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise InputError(f"Ray does not start ({error})", value=settings.address) from error
+            self._own = True
+        self._ray = ray
+        there = ray.cluster_resources()
+        self._most = settings.actors or max(1, int(there.get("CPU", 1) // max(settings.cpus, 0.01)))
+
+
+def _least(idle: dict[Any, int]) -> Any:
+    """Return the actor with the fewest tasks, None where all have enough."""
+    actor = min(idle, key=idle.__getitem__)
+    return actor if idle[actor] < _QUEUE else None
