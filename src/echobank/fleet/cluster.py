@@ -15,7 +15,6 @@ from echobank.cores import core_count
 from echobank.errors import EchobankError, InputError
 
 LOCAL = "local"
-_QUEUE = 2  # tasks per actor: the one it does, and the next
 _STORE_BYTES = 100 << 20  # only tasks and counts pass through the object store
 
 Task = TypeVar("Task")
@@ -128,13 +127,13 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         if task is None:
             return
         self.first()
-        idle = dict.fromkeys(self._actors, 0)  # actors that are ready, and their number of tasks
+        idle = list(self._actors)
         starting: dict[Any, Any] = {}
         running: dict[Any, tuple[Any, Task]] = {}
         while task is not None or running:
-            while task is not None and (actor := _least(idle)):
+            while task is not None and idle:  # one each: a task that kills its actor takes no other with it
+                actor = idle.pop()
                 running[actor.do.remote(task)] = (actor, task)
-                idle[actor] += 1
                 task = next(ahead, None)
             if task is not None and not starting and len(self._actors) < self._most:
                 self._actors.append(self._new())
@@ -143,10 +142,10 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
             for ref in done:
                 if ref in starting:
                     self._got(ref)
-                    idle[starting.pop(ref)] = 0
+                    idle.append(starting.pop(ref))
                     continue
                 actor, finished = running.pop(ref)
-                idle[actor] -= 1
+                idle.append(actor)
                 yield finished, self._outcome(ref)
 
     def _outcome(self, ref: Any) -> Any:
@@ -196,9 +195,3 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         self._ray = ray
         there = ray.cluster_resources()
         self._most = settings.actors or max(1, int(there.get("CPU", 1) // max(settings.cpus, 0.01)))
-
-
-def _least(idle: dict[Any, int]) -> Any:
-    """Return the actor with the fewest tasks, None where all have enough."""
-    actor = min(idle, key=idle.__getitem__)
-    return actor if idle[actor] < _QUEUE else None

@@ -1,0 +1,46 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.support import small_fleet
+from tests.requirements import require
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quiet_ray():
+    """Have Ray keep to loopback and report nothing home, as the command line does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        yield
+
+
+@pytest.fixture(scope="package")
+def ray_here(quiet_ray):
+    """Start Ray once for all tests of a process; runs in this process use it."""
+    require("ray")
+    import ray
+
+    ray.init(
+        num_cpus=3,
+        include_dashboard=False,
+        object_store_memory=100 << 20,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+        logging_level="error",
+        runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}},
+    )
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="package")
+def source(tmp_path_factory):
+    """Return a folder of three machines, two days, four recordings each, and one that is no sound."""
+    pytest.importorskip("pyarrow", reason="no Ray")
+    root = small_fleet(tmp_path_factory.mktemp("fleet"))
+    (root / "pump0" / "2026-03-01" / "bad.wav").write_bytes(b"no sound at all")
+    return root
