@@ -55,6 +55,7 @@ def compare(encoder: str, versions: dict[str, Path], folder: Path, clips: int, r
             for name, child in children.items():
                 with neighbour(situation == "busy"):
                     rates.setdefault((situation, name), []).append(clips / ask(child))
+                print(f"{encoder} {situation} {name} {rates[situation, name][-1]:.3f}", file=sys.stderr, flush=True)
     for child in children.values():
         child.communicate("stop\n")
     for situation in ("quiet", "busy"):
