@@ -38,7 +38,7 @@ COMMANDS = {
     "mute": "acknowledge the sound of an event: it does not alarm until it changes",
     "fleet": "embed, fit and score many machines on Ray",
     "weights": "list encoders, fetch and check their weights",
-    "export": "write an encoder as ONNX, to run without torch",
+    "export": "write a machine as one folder for a device, or an encoder as ONNX",
 }
 _EPILOG = """\
 exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skipped, 70 a bug, 130 interrupted"""

@@ -1,32 +1,94 @@
-"""Write an encoder as one ONNX file with its sidecar, and say how far it is from the original on real recordings."""
+"""Write a machine as one folder for a device, or an encoder as one ONNX file, and say how far it is from the original.
+
+An argument that holds a bank is a bank; anything else is an encoder.
+"""
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
+from echobank.cli.own import rate
 from echobank.cli.progress import bar
-from echobank.data.audio import read_clip
-from echobank.errors import EXIT_OK
-from echobank.machines.tags import find_recordings
-from echobank.models.registry import load_encoder
-from echobank.models.torch_extra import require_torch
+from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED, ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank export`."""
-    parser.add_argument("encoder", help="a card's name (beats_base) or a BEATs checkpoint")
-    parser.add_argument("--out", metavar="DIR", required=True, help="where the .onnx and .json go")
+    parser.add_argument(
+        "encoder", metavar="BANK_OR_ENCODER", help="a bank (banks/pump7), a card's name (beats_base) or a checkpoint"
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="where the package, or the .onnx and .json, goes")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="of a bank: rate of the device's recorder")
+    parser.add_argument("--far", type=rate, metavar="RATE", help="of a bank: false-alarm rate, for example 0.05 or 5%%")
     parser.add_argument("--layer", type=int, help="layer whose tokens come out, from 1 (default: the last)")
-    parser.add_argument("--int8", action="store_true", help="8-bit weights: smaller, and less exact")
+    parser.add_argument("--int8", action="store_true", help="8-bit weights of BEATs: smaller, and less exact")
     parser.add_argument("--weights", metavar="FILE", help="weights file of the encoder")
-    parser.add_argument("--check", metavar="PATH", help="a recording or a folder of them to compare both encoders on")
+    parser.add_argument("--check", metavar="PATH", help="a recording or a folder of them to compare both on")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, check, and say what was written."""
-    require_torch("exporting")
-    from echobank.models.beats.onnx_export import compare, export_onnx
+    return _export_machine(args) if _holds_bank(args.encoder) else _export_encoder(args)
 
+
+def _holds_bank(text: str) -> bool:
+    from echobank.machines.archive import bank_file
+
+    file = bank_file(text)
+    if not file.is_file():
+        return False
+    from echobank.detection.tensor_file import text_of
+
+    return text_of(file, "echobank") is not None
+
+
+def _export_machine(args: argparse.Namespace) -> int:
+    from echobank.edge.bundle import write_bundle
+    from echobank.edge.parity import compare_package
+    from echobank.machines.machine import open_machine
+
+    if args.layer is not None:
+        raise ConfigError("--layer is for an encoder", value=args.layer, hint="the bank says which layer made it")
+    clips = _recordings(Path(args.check)) if args.check else []
+    machine = open_machine(args.encoder, device="cpu", weights=args.weights)
+    for notice in machine.notices:
+        print(notice, file=sys.stderr)
+    machine = machine if args.far is None else machine.at_rate(args.far)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch says of tracing is for its own developers
+        facts = write_bundle(machine, args.encoder, args.out, sample_rate=args.rate)
+    size = sum(file.stat().st_size for file in Path(args.out).rglob("*") if file.is_file())
+    print(
+        f"wrote {args.out} ({size / 1e6:.1f} MB): {facts.machine}, revision {facts.revision}, hears "
+        f"{facts.sample_rate} Hz, threshold {facts.threshold:.4g}"
+    )
+    if not args.check:
+        return EXIT_OK
+    result = compare_package(machine, args.encoder, args.out, clips, bar)
+    for file, reason in result.left_out:
+        print(f"skipped: {reason or file}", file=sys.stderr)
+    print(
+        f"over {result.windows} windows of {result.recordings} recordings: scores differ by at most "
+        f"{result.largest:.1e} of their value, {result.decisions} decisions differ, {result.neighbours} nearest "
+        "recordings differ"
+    )
+    if result.decisions or not result.windows:
+        return EXIT_BAD_INPUT
+    return EXIT_SKIPPED if result.left_out else EXIT_OK
+
+
+def _export_encoder(args: argparse.Namespace) -> int:
+    from echobank.models.torch_extra import require_torch
+
+    require_torch("exporting an encoder")
+    from echobank.data.audio import read_clip
+    from echobank.models.beats.onnx_export import compare, export_onnx
+    from echobank.models.registry import load_encoder
+
+    for name in ("rate", "far"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name} is for a bank, and this is none", value=args.encoder)
     encoder = load_encoder(args.encoder, weights=args.weights, progress=bar)
     clips = _recordings(Path(args.check)) if args.check else []
     with warnings.catch_warnings():
@@ -46,4 +108,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recordings(path: Path) -> list[Path]:
+    from echobank.machines.tags import find_recordings
+
     return [recording for recording, _ in find_recordings([path])]

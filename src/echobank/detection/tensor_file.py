@@ -88,3 +88,19 @@ def _array(body: NDArray[np.uint8], facts: Mapping[str, Any]) -> NDArray[Any]:
     if part.ctypes.data % kind.itemsize:
         part = part.copy()
     return part.view(kind).reshape(shape)
+
+
+def text_of(path: Path, key: str) -> str | None:
+    """Return the text of a file without reading its arrays; None where it has none, or is no such file.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as stream:
+        try:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > _LONGEST_HEADER:
+                return None
+            return str(json.loads(stream.read(length))["__metadata__"][key])
+        except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+            return None

@@ -86,29 +86,37 @@ class Fusion(ABC):
     @property
     def has_rows(self) -> bool:
         """Whether a member has rows."""
-        return self._witness.has_rows
+        return self.witness.has_rows
 
     @property
-    def _witness(self) -> Backend:
+    def witness(self) -> Backend:
         """The first member that has rows; the first where none has."""
         return next((member for member in self._made if member.has_rows), self._made[0])
 
     def nearest(self, embeddings: Float32) -> Int64:
         """Return the nearest row of each query, as the first member that has rows sees it, int64[Q]."""
-        return self._witness.nearest(embeddings)
+        return self.witness.nearest(embeddings)
 
     def ranked(self, embedding: Float32) -> Int64:
         """Return the rows from the nearest to the farthest, as the same member sees it, int64[N]."""
-        return self._witness.ranked(embedding)
+        return self.witness.ranked(embedding)
 
     def others(self) -> tuple[Float64, Int64]:
         """Return distance and number of the nearest row of another group of each row, as the same member sees it."""
-        return self._witness.others()
+        return self.witness.others()
+
+    def normalisation(self) -> tuple[Float64, Float64]:
+        """Return what is taken from the score of each member and what it is then divided by, float64[members, 1]."""
+        return self._normalisation(self.own_)
+
+    def _normalisation(self, own: Float64) -> tuple[Float64, Float64]:
+        centre, spread = _plain(own) if self.z == "plain" else _robust(own)
+        return centre, np.maximum(spread, np.finfo(float).tiny)
 
     def _fused(self, scores: Float64, own: Float64) -> Float64:
         """Return float64[Q] of scores float64[members, Q] and leave-one-out scores float64[members, N]."""
-        centre, spread = _plain(own) if self.z == "plain" else _robust(own)
-        return self.combine((scores - centre) / np.maximum(spread, np.finfo(float).tiny))
+        centre, spread = self._normalisation(own)
+        return self.combine((scores - centre) / spread)
 
     def _member(self, text: str) -> Backend:
         name, params = backends.parse_backend(text)

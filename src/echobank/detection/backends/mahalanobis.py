@@ -87,6 +87,11 @@ class Mahalanobis(RowsOfBank):
             scores[out] = np.min(each, axis=0).mean(axis=1)
         return scores
 
+    @property
+    def shares_covariance(self) -> bool:
+        """Whether every centre has the covariance of one domain, `source_`."""
+        return self.covariance == "source"
+
     def _require_covariance(self, rows: int) -> None:
         if self.covariance == "source" and rows < 2:
             raise BankError(
@@ -99,7 +104,7 @@ class Mahalanobis(RowsOfBank):
 
     def _distances(self, placed: Float64, number: int, out: NDArray[np.int64]) -> Float64:
         """Return the distances to a domain without the bank rows `out`, float64[Q, H], of points float64[Q, H, D]."""
-        part, shared = self.parts_[number], self.covariance == "source"
+        part, shared = self.parts_[number], self.shares_covariance
         without = np.flatnonzero(np.isin(self.parts_[self.source_] if shared else part, out))
         left = part[~np.isin(part, out)]
         models = self.models_[self.source_ if shared else number]
@@ -112,6 +117,23 @@ class Mahalanobis(RowsOfBank):
     def _placed(self, vectors: Float32) -> Float64:
         placed = points(vectors, self.metric)
         return placed - placed.mean(axis=2, keepdims=True) if self.level == "remove" else placed
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A Gaussian as numbers.
+
+    Attributes:
+        mean: float64[D].
+        axes: Principal axes, float64[r, D].
+        variances: Variance along each, float64[r].
+        ridge: Variance along every other direction.
+    """
+
+    mean: Float64
+    axes: Float64
+    variances: Float64
+    ridge: float
 
 
 class Gaussian:
@@ -153,6 +175,12 @@ class Gaussian:
         squares += scale * np.einsum("qt,qt->q", across, np.linalg.solve(core, across.T).T)
         distances: Float64 = np.sqrt(np.maximum(squares, 0))
         return distances
+
+    def spread(self) -> Spread:
+        """Return mean and shrunk covariance of all rows."""
+        nothing = np.zeros(len(self._scatter))
+        scale, ridge = self._shrink(self._count, nothing, nothing[None], None)
+        return Spread(self._mean, self._axes, scale * self._scatter + ridge, ridge)
 
     def _shrink(
         self, left: int, centre: Float64, terms: Float64, without: NDArray[np.int64] | None

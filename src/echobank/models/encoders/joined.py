@@ -61,6 +61,11 @@ class JoinedEncoder:
         )
 
     @property
+    def parts(self) -> tuple[Encoder, ...]:
+        """The encoders, in order."""
+        return self._parts
+
+    @property
     def band_edges_hz(self) -> NDArray[np.float64]:
         """Edges of the bands of the first part, float64[Pf, 2], Hz."""
         return self._parts[0].band_edges_hz

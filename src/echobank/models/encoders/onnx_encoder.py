@@ -84,6 +84,16 @@ class OnnxEncoder:
         whole = ((0.0, self.facts.sample_rate / 2),)
         return np.array(self._sidecar.layers[-1].band_edges_hz or whole)
 
+    @property
+    def sidecar(self) -> Sidecar:
+        """What is known of the graph."""
+        return self._sidecar
+
+    @property
+    def file(self) -> str:
+        """Where the graph lies."""
+        return self._where
+
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, Pf, D] a clip; Pt = Pf = 1 where the layer has neither times nor bands.
 

@@ -107,6 +107,11 @@ class SoundNet:
             token_seconds=HOP / SAMPLE_RATE,
         )
 
+    @property
+    def folded(self) -> "Sequence[_Layer]":
+        """The convolutions, with their batch normalisation in weights and biases."""
+        return tuple(self._layers)
+
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
         """Return float32[Pt, 1, D] a clip, each on its own, so that nothing depends on the batch.
 

@@ -83,7 +83,7 @@ def spectrum_edges_hz(name: str = NAME) -> NDArray[np.float64]:
 
 
 @cache
-def _shares(name: str) -> NDArray[np.float64]:
+def shares(name: str) -> NDArray[np.float64]:
     """Return what each FFT line gives to the power a Hz of each band, float64[lines, bands].
 
     Line i stands for i - 1/2 to i + 1/2 Hz; a band takes of it what lies within its edges, so no power is lost or
@@ -104,5 +104,5 @@ def _decibels(samples: Float32, name: str) -> Float32:
     for start in range(0, len(windows), _BLOCK):
         spectra = np.fft.rfft(windows[start : start + _BLOCK] * hann, axis=1)
         power = 2 * (spectra.real**2 + spectra.imag**2) / (SAMPLE_RATE * (hann**2).sum())  # a Hz, one-sided
-        parts.append(10 * np.log10(1 + power @ _shares(name) / FLOOR))
+        parts.append(10 * np.log10(1 + power @ shares(name) / FLOOR))
     return np.concatenate(parts).astype(np.float32)

@@ -1,0 +1,1 @@
+"""A machine as one self-contained package."""
