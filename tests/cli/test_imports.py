@@ -53,8 +53,9 @@ def python(code, folder, *arguments):
     )
 
 
-def fit(code, folder, encoder, out, *more):
-    options = ["--machine", encoder, "--out", out, "--window", "2s", "--set", f"model.embedding={encoder}", *more]
+def fit(code, folder, encoder, out):
+    options = ["--machine", encoder, "--out", out, "--window", "2s", "--set", f"model.embedding={encoder}"]
+    options += ["--set", "scoring.metric=euclidean"]  # the only one that means something of levels
     return python(code, folder, "fit", "healthy", *options)
 
 

@@ -60,7 +60,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    if sys.modules.get("torch") is not None:
+    if sys.modules.get("torch"):  # None stands for a torch that must not be found
         torch = import_module("torch")  # another thread may be importing it at this moment: this waits for it
         torch.get_num_threads()  # the first call in a thread takes the process's limit: before ours, not after
     with _lock:
