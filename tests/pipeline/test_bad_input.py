@@ -43,7 +43,7 @@ def test_a_bad_recording_is_skipped_by_name_and_the_rest_goes_on(own_project, ca
     err = lines_of(capsys)
     assert codes == ([3, 3, 0] if split == "train" else [3, 0, 3])
     assert sum(victim.name in line and line.startswith("skipped: ") for line in err) == 2
-    assert len(own_project.outputs()) == 7  # a bank, two CSVs of the challenge, twice, and a table a domain
+    assert len(own_project.outputs()) == 8  # a bank, two CSVs of the challenge, twice, a table a domain, and the levels
 
 
 def test_a_silent_clip_trains_nothing_but_is_scored(own_project, capsys):

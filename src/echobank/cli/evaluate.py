@@ -10,6 +10,7 @@ from pathlib import Path
 from echobank.cli.outputs import CSV, check_output, refuse_overwriting
 from echobank.errors import EXIT_OK
 from echobank.evaluation.intervals import measure_intervals
+from echobank.evaluation.level_alone import level_alone, read_levels
 from echobank.evaluation.metrics import evaluate
 from echobank.evaluation.result_table import evaluation_csv, evaluation_facts, evaluation_table
 from echobank.evaluation.submission import find_results, read_decisions, read_scores
@@ -36,11 +37,16 @@ def run(args: argparse.Namespace) -> int:
     check_output(out, CSV, "--out", reads)
     refuse_overwriting(out.with_suffix(".json"), "--out", reads)
     scores = read_scores(folder)
-    evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
+    truth = load_truth(scores, args.truth)
+    evaluation = evaluate(scores, read_decisions(folder), truth)
+    level = level_alone(read_levels(folder), scores, truth, evaluation)
     intervals = measure_intervals(evaluation.labelled)
     write_text(out, evaluation_csv(evaluation, intervals))
-    write_json(out.with_suffix(".json"), evaluation_facts(evaluation, intervals))
+    facts = evaluation_facts(evaluation, intervals)
+    write_json(out.with_suffix(".json"), facts | ({"level_alone": level.to_values()} if level else {}))
     print(evaluation_table(evaluation, intervals))
+    for sentence in level.sentences if level else ():
+        print(sentence)
     print(f"wrote {out}")
     print(f"wrote {out.with_suffix('.json')}")
     print(f"official score: {evaluation.official_score!r}")

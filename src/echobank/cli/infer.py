@@ -24,4 +24,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{machine}: {count} clips scored")
     for folder, count in Counter(path.parent for path in result.files).items():
         print(f"wrote {count} files into {folder}")
+    if result.levels:
+        print("wrote the levels of the clips beside them (level_*.csv)")
     return report_skipped(result.skipped)

@@ -1,11 +1,13 @@
 """Write the page of a run: scores with intervals, distributions, ROC curves, decisions, settings, in one HTML file."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from echobank.cli.outputs import PAGE, check_output
 from echobank.errors import EXIT_OK
 from echobank.evaluation.intervals import measure_intervals
+from echobank.evaluation.level_alone import level_alone, read_levels
 from echobank.evaluation.metrics import evaluate
 from echobank.evaluation.submission import find_results, read_decisions, read_scores
 from echobank.evaluation.truth import load_truth
@@ -29,7 +31,11 @@ def run(args: argparse.Namespace) -> int:
     out = check_output(args.out or Path(args.results) / "report.html", PAGE, "--out")
     folder = find_results(args.results)
     scores = read_scores(folder)
-    evaluation = evaluate(scores, read_decisions(folder), load_truth(scores, args.truth))
+    truth = load_truth(scores, args.truth)
+    evaluation = evaluate(scores, read_decisions(folder), truth)
+    level = level_alone(read_levels(folder), scores, truth, evaluation)
+    if level:
+        evaluation = replace(evaluation, notes=(*evaluation.notes, *level.sentences))
     facts = read_run_facts(args.results, {card.sha256 for card in CARDS.values()})
     write_report(
         out, evaluation=evaluation, intervals=measure_intervals(evaluation.labelled), facts=facts, title=args.title

@@ -8,6 +8,7 @@ from echobank.data.dcase import Recording
 from echobank.detection.bank import load_bank
 from echobank.detection.fitted import FittedDetector, fallen_back, fit_detector
 from echobank.errors import InputError
+from echobank.evaluation.level_alone import LEVELS, Levels, write_levels
 from echobank.evaluation.metrics import Evaluation, evaluate
 from echobank.evaluation.package import write_package
 from echobank.evaluation.submission import ScoredClip, write_domain_tables, write_machine
@@ -26,15 +27,17 @@ class Inferred:
 
     Attributes:
         clips: Test clips scored, by machine.
-        files: Everything that was written.
+        files: Everything that was written, but for the levels.
         skipped: Recordings that were left out.
         notices: What the user should know of the banks.
+        levels: The tables of levels that were written beside the scores.
     """
 
     clips: dict[str, int]
     files: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
     notices: tuple[str, ...] = ()
+    levels: tuple[Path, ...] = ()
 
 
 def infer(run: Run) -> Inferred:
@@ -50,6 +53,7 @@ def infer(run: Run) -> Inferred:
     counts: dict[str, int] = {}
     every: dict[Key, list[ScoredClip]] = {}
     notices: list[str] = []
+    levels: list[Path] = []
     for machine in run.dataset.machines:
         scored: list[ScoredClip] = []
         for section in run.dataset.sections(machine):
@@ -61,6 +65,7 @@ def infer(run: Run) -> Inferred:
                 skipped += left_out
                 if clips:
                     files += write_machine(run.output, machine, section, clips)
+                    levels += _write_levels(run, detector, recordings, clips)
                     every[machine, section] = clips
                     scored += clips
         if scored:
@@ -71,7 +76,22 @@ def infer(run: Run) -> Inferred:
     if every:
         files += write_package(run.output, run.config.output.label, every, system_facts(run), _evaluation(every))
     files.append(run.record("infer", {"clips": counts, "skipped": [item.reason for item in skipped]}))
-    return Inferred(counts, tuple(files), tuple(skipped), tuple(notices))
+    return Inferred(counts, tuple(files), tuple(skipped), tuple(notices), tuple(levels))
+
+
+def _write_levels(
+    run: Run, detector: FittedDetector, recordings: Sequence[Recording], clips: Sequence[ScoredClip]
+) -> list[Path]:
+    """Write the levels of bank and test clips; nothing where an older version made the bank."""
+    levels = detector.bank.extras.get(LEVELS)
+    if levels is None:
+        return []
+    own = detector.bank.columns.genuine()
+    names = [row.file for row, genuine in zip(detector.bank.rows, own, strict=True) if genuine]
+    known = dict(zip(names, map(float, levels[own]), strict=True))
+    scored = {clip.file_name for clip in clips}
+    test = {r.name: run.reader.check(r.path).rms_dbfs for r in recordings if r.name in scored}
+    return [write_levels(run.output, recordings[0].machine, recordings[0].section, Levels(known, test))]
 
 
 def load_detector(run: Run, machine: str, section: str) -> tuple[FittedDetector, tuple[str, ...]]:

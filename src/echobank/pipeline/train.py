@@ -13,6 +13,7 @@ from echobank.detection.bank import Row, build_bank, save_bank
 from echobank.detection.fitted import ScoringSettings, fallen_back, fit_detector, remembering
 from echobank.detection.threshold import Threshold
 from echobank.errors import InputError
+from echobank.evaluation.level_alone import LEVELS
 from echobank.models.feeding import Skipped
 from echobank.pipeline.clips import Noises, load_noises
 from echobank.pipeline.run import Run
@@ -109,7 +110,10 @@ def _train_one(run: Run, machine: str, section: str) -> tuple[TrainedBank, tuple
         extra = run.embed(sources, f"{machine} {section} augmented")
         vectors += list(extra.vectors)
         rows += [bank_row(run, pairs[i][0], pairs[i][1].label, groups) for i in extra.kept]
-    detector = fit_detector(build_bank(np.stack(vectors), rows, run.header), scoring_settings(run))
+    heard = [*kept, *(pairs[i][0] for i in extra.kept)] if pairs else kept
+    levels = np.array([run.reader.check(recording.path).rms_dbfs for recording in heard], np.float32)
+    bank = build_bank(np.stack(vectors), rows, run.header, {LEVELS: levels})
+    detector = fit_detector(bank, scoring_settings(run))
     path = run.bank_path(machine, section)
     save_bank(remembering(detector), path)
     clips = {domain: sum(r.domain == domain for r in kept) for domain in sorted({r.domain for r in kept})}
