@@ -100,6 +100,12 @@ def _gstreamer() -> bool:
     return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
 
 
+@cache
+def _s3_server() -> str | None:
+    """Return moto's S3 server: its libraries clash with ours, so it lives in an environment of its own."""
+    return os.environ.get("ECHOBANK_MOTO_SERVER") or _program("moto_server")
+
+
 NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "gpu": ("no GPU", "torch sees no CUDA device", _gpu),
     "weights": ("no official weights", "set ECHOBANK_WEIGHTS to a folder that holds them", _weights),
@@ -110,6 +116,7 @@ NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "ffmpeg": ("no ffmpeg", "apt-get install ffmpeg", lambda: _program("ffmpeg")),
     "postgresql": ("no PostgreSQL", "apt-get install postgresql", _postgresql),
     "ray": ("no Ray", "pip install 'ray[data]'", lambda: find_spec("ray") is not None),
+    "s3": ("no S3 server", "pip install 'moto[s3,server]' in a venv; ECHOBANK_MOTO_SERVER=.../moto_server", _s3_server),
     "recordings": ("no real recordings", "see docs/recordings.md", recordings),
     "alsa": ("no ALSA", "apt-get install alsa-utils libportaudio2", _alsa),
     "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),

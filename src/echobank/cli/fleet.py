@@ -1,6 +1,9 @@
 """Many machines on Ray: embed recordings by machine and day, fit a bank per machine, score, and say which are worst.
 
 embed SRC --out DATASET     recordings to a Parquet dataset of embeddings; only what is new
+fit DATASET --out BANKS     a bank per machine, the same as `echobank fit` makes
+score DATASET --banks BANKS --out VERDICTS    verdicts, and a summary with the worst machine first
+pack SRC --out PACKS        many short files into one object per machine and hour, which embed reads
 status DATASET              what a dataset holds
 
 SRC is a folder or s3://bucket/prefix laid out as {machine}/{date}/..., or a Parquet list with the columns recording,
@@ -12,16 +15,19 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from echobank.cli import fleet_banks
 from echobank.cli.own import seconds
 from echobank.errors import EXIT_OK, EXIT_SKIPPED
 
 if TYPE_CHECKING:
-    from echobank.fleet.cluster import PoolSettings
+    from echobank.fleet.cluster import PoolSettings, RayPool
     from echobank.fleet.embed_run import EmbedTally, Pace
     from echobank.fleet.reasons import Reasons
 
+PoolOf = Callable[[Callable[[], Any], argparse.Namespace], "RayPool[Any, Any]"]
 _EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
 
@@ -38,6 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     embed.add_argument("--config", metavar="FILE", help="settings; model.*, data.channel, weights.* apply")
     embed.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override one setting")
     _add_ray(embed)
+    fit = commands.add_parser("fit", help="a bank per machine from a dataset")
+    fit.set_defaults(work=lambda args: fleet_banks.fit(args, _pool_of))
+    fleet_banks.add_fit(fit)
+    _add_ray(fit)
+    score = commands.add_parser("score", help="verdicts by the banks, and the worst machines")
+    score.set_defaults(work=lambda args: fleet_banks.score(args, _pool_of))
+    fleet_banks.add_score(score)
+    _add_ray(score)
+    pack = commands.add_parser("pack", help="many short files into one object per machine and hour")
+    pack.set_defaults(work=_pack)
+    _add_source(pack)
+    pack.add_argument("--out", metavar="PACKS", required=True, help="folder or s3:// of the packs")
+    pack.add_argument(
+        "--time", metavar="REGEX", help="finds the hour in a name: its group h (default: time of change, UTC)"
+    )
     status = commands.add_parser("status", help="what a dataset holds")
     status.set_defaults(work=_status)
     status.add_argument("dataset", metavar="DATASET", help="folder or s3:// of the dataset")
@@ -72,6 +93,13 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spread", action="store_true", help="spread actors over nodes")
 
 
+def _pool_of(make: Callable[[], Any], args: argparse.Namespace) -> "RayPool[Any, Any]":
+    """Return the pool that the options ask for."""
+    from echobank.fleet.cluster import RayPool
+
+    return RayPool(make, _pool_settings(args))
+
+
 def _pool_settings(args: argparse.Namespace) -> "PoolSettings":
     """Return where actors run, after telling Ray, by its environment, to keep to itself.
 
@@ -93,7 +121,6 @@ def _embed(args: argparse.Namespace) -> int:
     from echobank.cli.options import settled
     from echobank.errors import InputError
     from echobank.fleet.catalog import catalog_of
-    from echobank.fleet.cluster import RayPool
     from echobank.fleet.embed_run import EmbedRun
     from echobank.fleet.embedding import EmbedSettings, EmbedWorker
     from echobank.fleet.location import Location
@@ -107,7 +134,7 @@ def _embed(args: argparse.Namespace) -> int:
     root = getattr(catalog, "root", source)
     config = settled(machine_config(args.config, args.set))
     settings = EmbedSettings(config, args.window, hop, root, Location(args.out), max(1, int(args.cpus)))
-    with RayPool(partial(EmbedWorker, settings), _pool_settings(args)) as pool, _Showing("embed") as showing:
+    with _pool_of(partial(EmbedWorker, settings), args) as pool, _Showing("embed") as showing:
         tally = EmbedRun(settings, catalog, args.shard).run(pool, showing)
     return _say_embedded(tally, args.out)
 
@@ -145,6 +172,26 @@ def _table(title: str, reasons: "Reasons") -> None:
     print(f"{len(reasons)} {title}:", file=sys.stderr)
     for count, reason, example in reasons:
         print(f"{count:>8}  {reason}  (for example {example})", file=sys.stderr)
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from echobank.data.folder import LeftOut
+    from echobank.fleet.catalog import catalog_of
+    from echobank.fleet.location import Location
+    from echobank.fleet.packs import pack_source
+    from echobank.machines.health import counted
+
+    source, left_out = Location(args.source), LeftOut()
+    catalog = catalog_of(source, args.pattern)
+    packed = pack_source(getattr(catalog, "root", source), catalog, Location(args.out), args.time, left_out)
+    print(
+        f"{counted(packed.recordings, 'recording')} in {counted(packed.packs, 'pack')}, {packed.size / 2**20:.1f} MiB, "
+        f"written to {args.out}; {counted(packed.known, 'pack')} there before"
+    )
+    _table("could not be read; run again", packed.waiting)
+    for line in left_out.lines:
+        print(f"skipped: {line}", file=sys.stderr)
+    return EXIT_SKIPPED if len(packed.waiting) or left_out.lines else EXIT_OK
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -136,6 +136,33 @@ def fit_machine(
     left_out = LeftOut()
     recordings = find_recordings(paths, left_out)
     listener = make_listener(config, wanted.seconds, wanted.hop)
+    return fit_heard(config, listener, recordings, roots_of(paths), wanted, progress, left_out)
+
+
+def fit_heard(
+    config: Config,
+    listener: Listener,
+    recordings: Sequence[tuple[Path, str]],
+    roots: Sequence[str],
+    wanted: FitSettings,
+    progress: Progress = silent,
+    left_out: LeftOut | None = None,
+) -> tuple[Machine, Harvest]:
+    """Return the machine that remembers what a listener hears in recordings, and what that was.
+
+    Args:
+        config: How it is scored, and the encoder's name.
+        listener: Hears the recordings.
+        recordings: (path, name) of each, sorted by path.
+        roots: Folders that the names are relative to.
+        wanted: Name, tags and rate.
+        progress: Shows how far it is.
+        left_out: As `gather`.
+
+    Raises:
+        InputError: As `fit_machine`.
+        BankError: As `fit_machine`.
+    """
     model, scoring = config.model, config.scoring
     scored = Scoring(scoring.backend, scoring.metric, model.k, dict(scoring.params))
     require_comparable(listener.encoder.facts.name, scored)
@@ -143,7 +170,7 @@ def fit_machine(
     header = BankHeader(
         listener.provenance,
         scored,
-        machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots_of(paths))),
+        machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots)),
         versions=library_versions(),
     )
     bank, notice = fit_bank(harvest, header)
