@@ -112,3 +112,4 @@ def test_with_seven_machines_the_interval_over_machines_is_the_jackknife(tmp_pat
         assert float(row["machines_high"]) == pytest.approx(score + reach)
     text = (project.results / "study/study.md").read_text()
     assert text.count(" section 00: 8 source + 4 target training clips") == 7
+    assert text.count("Level alone (distance in dB") == 1

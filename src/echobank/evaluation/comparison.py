@@ -49,6 +49,7 @@ class StudySet:
         names: Their file names, n.
         anomaly: Whether each is anomalous, bool[n].
         domains: "source" or "target" of each, str[n].
+        level_alone: Distance of the level of each to the nearest of the bank, dB, float64[n]; None where not known.
     """
 
     bank: Bank
@@ -56,6 +57,7 @@ class StudySet:
     names: tuple[str, ...]
     anomaly: NDArray[np.bool_]
     domains: NDArray[np.str_]
+    level_alone: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

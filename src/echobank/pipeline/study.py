@@ -13,8 +13,11 @@ from echobank.detection.header import BankHeader
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.evaluation.comparison import CellResult, CellScores, StudySet, backend_of, compare
 from echobank.evaluation.grid import Cell, configured
+from echobank.evaluation.intervals import measure_intervals
+from echobank.evaluation.metrics import evaluate_labelled
 from echobank.evaluation.score_store import ScoreStore
 from echobank.evaluation.study_table import study_csv, study_markdown
+from echobank.evaluation.truth import LabelledScores
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Float32
 from echobank.models.feeding import Embedded, Skipped, embed_each
@@ -69,7 +72,9 @@ def study(run: Run, cells: Sequence[Cell]) -> Studied:
     folder = run.output / "study"
     texts = {
         "study.csv": study_csv(results),
-        "study.md": study_markdown(results, cells[reference], _facts(run, first, skipped), _FIGURE),
+        "study.md": study_markdown(
+            results, cells[reference], [*_facts(run, first, skipped), _level_alone(first)], _FIGURE
+        ),
         _FIGURE: study_figure(results, reference),
     }
     for name, text in texts.items():
@@ -95,10 +100,13 @@ def _embed(run: Run, poolings: Mapping[_Key, Pooling]) -> tuple[dict[_Key, list[
             skipped += [*known[0].skipped, *asked[0].skipped]
             groups = groups_of([run.reader.check(train[i].path) for i in known[0].kept])
             rows = [bank_row(run, train[i], "", groups) for i in known[0].kept]
+            heard = [run.reader.check(train[i].path).rms_dbfs for i in known[0].kept]
             for key, bank, queries in zip(poolings, known, asked, strict=True):
                 kept = [tests[i] for i in queries.kept]
+                levels = np.array([run.reader.check(recording.path).rms_dbfs for recording in kept])
+                alone = np.abs(levels[:, None] - heard).min(axis=1)
                 header = BankHeader(run.provenance_with(poolings[key]))
-                sets[key].append(_study_set(build_bank(bank.vectors, rows, header), queries.vectors, kept))
+                sets[key].append(_study_set(build_bank(bank.vectors, rows, header), queries.vectors, kept, alone))
     if not all(sets.values()):
         raise InputError("no test clip tells whether it is normal: a study needs the development set", where=run.root)
     return sets, skipped
@@ -123,13 +131,14 @@ def _embed_each(
     return embedded
 
 
-def _study_set(bank: Bank, vectors: Float32, recordings: Sequence[Recording]) -> StudySet:
+def _study_set(bank: Bank, vectors: Float32, recordings: Sequence[Recording], alone: NDArray[np.float64]) -> StudySet:
     return StudySet(
         bank,
         vectors,
         tuple(recording.name for recording in recordings),
         np.array([recording.condition == "anomaly" for recording in recordings]),
         np.array([recording.domain for recording in recordings]),
+        alone,
     )
 
 
@@ -162,6 +171,23 @@ def _facts(run: Run, sets: Sequence[StudySet], skipped: Sequence[Skipped]) -> li
     )
     lines.append(f"{decisions}; the domain of a test clip is taken as unknown.")
     return [*lines, f"{len(skipped)} recordings could not be used."] if skipped else lines
+
+
+def _level_alone(sets: Sequence[StudySet]) -> str:
+    """Return in words what the plain level of the clips scores on the same clips."""
+    labelled = [
+        LabelledScores(row.machine, row.section, data.names, data.level_alone, None, data.anomaly, data.domains)
+        for data in sets
+        if data.level_alone is not None
+        for row in [data.bank.rows[0]]
+    ]
+    official = 100 * evaluate_labelled(labelled).official_score
+    over = measure_intervals(labelled).score_over_clips
+    interval = "" if np.isnan(over.low) else f", 95 % over clips {100 * over.low:.1f} to {100 * over.high:.1f}"
+    return (
+        "Level alone (distance in dB of a clip's RMS level to the nearest of the bank): "
+        f"official score {official:.1f} %{interval}. A setting that does no better needs no encoder."
+    )
 
 
 def _count(domains: NDArray[np.str_]) -> str:
