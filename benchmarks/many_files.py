@@ -39,7 +39,10 @@ except ImportError:  # the folder's name in older versions
 
 told = json.loads(sys.stdin.readline())
 detector = Detector(
-    "machine", seconds=told["seconds"], hop=told["hop"], settings=("model.embedding=" + told["encoder"],)
+    "machine",
+    seconds=told["seconds"],
+    hop=told["hop"],
+    settings=("model.embedding=" + told["encoder"], "model.k=1", "scoring.backend=knn"),
 ).fit([Path(path) for path in told["healthy"]])
 detector.save(told["bank"])
 print("{}", flush=True)
