@@ -13,10 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from echobank.models.courses import Outputs
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Encoder, Feature, Float32, SpectrogramEncoder, hears_source, waveform_of
 from echobank.models.pooling import Pooling, pool
-from echobank.models.scheduler import Job, Outputs, Scheduler
+from echobank.models.scheduler import Job, Scheduler
 from echobank.models.sources import Feedable, Piece, Source
 from echobank.progress import Progress, silent
 

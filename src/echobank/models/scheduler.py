@@ -10,17 +10,15 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Condition
-from typing import Any
 
 from echobank.errors import AudioError, ConfigError, OutputError
-from echobank.models.encoder import Feature, Float32
+from echobank.models.courses import Course, Item, Outputs, Shelf
+from echobank.models.encoder import Feature
 from echobank.models.sources import Feedable, Piece
 from echobank.models.workers import single_threaded, start_workers, worker_count
-
-Outputs = list[Float32]  # what one piece comes to
 
 LOOKAHEAD = 4  # batches that may wait for others of their length; bounds memory whatever the number of recordings
 _PATIENCE = 2  # batches of sources that go by before a piece no longer waits for others of its length
@@ -50,53 +48,6 @@ class Job:
     alone: bool = False
 
 
-@dataclass
-class Course:
-    """How far one source is.
-
-    Attributes:
-        position: Its place among the sources.
-        source: The source.
-        facts: Facts of its pieces, in order.
-        outputs: Outputs of its pieces, in order; None while they are not there.
-        error: Why it cannot be used; empty when it can.
-    """
-
-    position: int
-    source: Feedable
-    facts: list[Any] = field(default_factory=list)
-    outputs: list[Outputs | None] = field(default_factory=list)
-    error: str = ""
-    pieces: Iterator[Piece] | None = None
-    read: bool = False  # to its end
-    owed: int = 0  # pieces that are not embedded yet
-    left: "Shelf" = field(default_factory=lambda: Shelf())
-
-
-_Item = tuple[Course, int, Piece]  # a piece, and where its outputs go
-
-
-@dataclass
-class Shelf:
-    """Pieces that wait for others of their length."""
-
-    lengths: dict[int, list[_Item]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return sum(map(len, self.lengths.values()))
-
-    def add(self, item: _Item, size: int) -> list[_Item]:
-        """Put a piece on the shelf; return the batch that it completes, or an empty list."""
-        length = len(item[2].features)
-        items = self.lengths.setdefault(length, [])
-        items.append(item)
-        return self.lengths.pop(length) if len(items) == size else []
-
-    def oldest(self) -> list[_Item]:
-        """Take away the length that has waited longest."""
-        return self.lengths.pop(next(iter(self.lengths)))
-
-
 class Scheduler:
     """Takes sources to what comes of them, in their order.
 
@@ -112,7 +63,7 @@ class Scheduler:
         self._to_read: list[Course] = []  # not read to the end, and not being read; in their order
         self._to_place: deque[Course] = deque()  # what is left of them is not on the common shelf yet
         self._shelf = Shelf()
-        self._batches: deque[list[_Item]] = deque()
+        self._batches: deque[list[Item]] = deque()
         self._busy = self._embedding = self._waiting = self._made = 0
         self._ended = self._stopped = self._settled = False
         self._failure: BaseException | None = None
@@ -150,7 +101,7 @@ class Scheduler:
         course = self._courses[0]
         while True:
             with self._changed:
-                while not (done := self._failure or _finished(course)) and (self._settled or not self._may_settle()):
+                while not (done := self._failure or course.finished) and (self._settled or not self._may_settle()):
                     self._changed.wait()
                 if self._failure:
                     raise self._failure
@@ -167,7 +118,7 @@ class Scheduler:
             else:
                 self._embed(batch)
 
-    def _only_batch(self) -> list[_Item] | None:
+    def _only_batch(self) -> list[Item] | None:
         """Return the one piece of the job, or deal its one batch out to the threads; the caller holds the lock."""
         if len(self._batches[0]) == 1:
             return self._batches.popleft() if self._job.alone else None
@@ -187,7 +138,7 @@ class Scheduler:
 
     def _is_news(self) -> bool:
         """Tell whether the thread that waits in `_first` has something to do."""
-        return not self._settled or self._stopped or bool(self._courses and _finished(self._courses[0]))
+        return not self._settled or self._stopped or bool(self._courses and self._courses[0].finished)
 
     def _start(self) -> None:
         """Give free threads what there is to do."""
@@ -270,25 +221,25 @@ class Scheduler:
                     if len(self._shelf) >= LOOKAHEAD * size:
                         self._make(self._shelf.oldest())
             course.left = Shelf()
-            while self._shelf.lengths and _since(self._shelf) <= course.position - _PATIENCE * size:
+            while self._shelf.lengths and self._shelf.since <= course.position - _PATIENCE * size:
                 self._make(self._shelf.oldest())
         while self._ended and not self._to_place and self._shelf.lengths:
             self._make(self._shelf.oldest())
 
-    def _make(self, batch: list[_Item]) -> None:
+    def _make(self, batch: list[Item]) -> None:
         if batch:
             self._batches.append(batch)
             self._waiting -= len(batch)
             self._made += 1
 
-    def _embed_next(self, batch: list[_Item]) -> None:
+    def _embed_next(self, batch: list[Item]) -> None:
         try:
             self._embed(batch)
         finally:
             with self._changed:
                 self._embedding -= 1
 
-    def _embed(self, batch: list[_Item]) -> None:
+    def _embed(self, batch: list[Item]) -> None:
         try:
             every: list[Outputs | str] = list(self._job.embed([piece.features for _, _, piece in batch]))
         except _ENDS_THE_RUN:
@@ -313,15 +264,6 @@ class Scheduler:
             raise
         except Exception as error:
             return _reason(course, error)
-
-
-def _finished(course: Course) -> bool:
-    return course.read and not course.owed
-
-
-def _since(shelf: Shelf) -> int:
-    """Return the position of the source that has waited longest."""
-    return next(iter(shelf.lengths.values()))[0][0].position
 
 
 def _reason(course: Course, error: Exception) -> str:
