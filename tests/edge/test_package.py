@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,8 +102,8 @@ def test_the_package_says_what_it_hears(bank, package):
 
 def test_the_same_bank_gives_the_same_bytes_and_one_bit_another_package(bank, package, tmp_path):
     assert main(["export", str(bank), "--out", str(tmp_path / "again")]) == 0
-    for file in package.iterdir():
-        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+    for file in filter(Path.is_file, package.rglob("*")):
+        assert (tmp_path / "again" / file.relative_to(package)).read_bytes() == file.read_bytes(), file.name
     content = bytearray((bank / "bank.safetensors").read_bytes())
     content[_first_vector(content)] ^= 1
     (tmp_path / "other").mkdir()
@@ -119,9 +121,7 @@ def _first_vector(content):
 @pytest.mark.parametrize("name", ("machine.onnx", "edge.json"))
 def test_a_graph_and_facts_that_do_not_belong_together_are_refused(package, new, name, tmp_path):
     mixed = tmp_path / "mixed"
-    mixed.mkdir()
-    for file in package.iterdir():
-        (mixed / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(package, mixed)
     content = (mixed / name).read_bytes()
     facts = read_facts(package)
     (mixed / name).write_bytes(content.replace(facts.bank_sha256.encode(), b"0" * 64))

@@ -147,6 +147,10 @@ def _fill(folder: Path, machine: Machine, made: Assembled, sha256: str) -> EdgeF
     loaded = {name: sha256_file(folder / name) for name in (GRAPH, DATA) if (folder / name).exists()}
     facts = _facts(machine, made, sha256, loaded)
     write_json(folder / FACTS, asdict(facts))
+    if DATA not in loaded:  # a browser could not hold the graph of a larger bank
+        (folder / "vendor").mkdir()
+        for source in files("echobank.edge").joinpath("vendor").iterdir():
+            (folder / "vendor" / source.name).write_bytes(source.read_bytes())
     for source in files("echobank.edge").joinpath("device").iterdir():
         text = source.read_text(encoding="utf-8")
         if source.name == "README.txt":
