@@ -25,6 +25,7 @@ def ray_here(quiet_ray):
     import ray
 
     ray.init(
+        address="local",
         num_cpus=3,
         include_dashboard=False,
         object_store_memory=100 << 20,

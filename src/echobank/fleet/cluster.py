@@ -116,44 +116,62 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
             self._actors.append(self._new())
         return self._got(self._actors[0].ready.remote())
 
+    def fill(self) -> None:
+        """Start all actors and wait until each is ready, instead of as work comes."""
+        self.first()
+        self._actors += [self._new() for _ in range(self._most - len(self._actors))]
+        for ref in [actor.ready.remote() for actor in self._actors]:
+            self._got(ref)
+
     def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Done | Lost]]:
         """Yield tasks and what came of them as they finish; no more tasks are asked for than actors can take soon.
 
         Raises:
             EchobankError: What a worker raises; the run ends there.
         """
-        ahead = iter(tasks)
-        task = next(ahead, None)
-        if task is None:
+        queue = _Queue(iter(tasks), self._settings.retries)
+        if not queue:
             return
         self.first()
         idle = list(self._actors)
         starting: dict[Any, Any] = {}
         running: dict[Any, tuple[Any, Task]] = {}
-        while task is not None or running:
-            while task is not None and idle:  # one each: a task that kills its actor takes no other with it
-                actor = idle.pop()
+        while queue or running:
+            while queue and idle:  # one each: a task that kills its actor takes no other with it
+                actor, task = idle.pop(), queue.take()
                 running[actor.do.remote(task)] = (actor, task)
-                task = next(ahead, None)
-            if task is not None and not starting and len(self._actors) < self._most:
+            if queue and not starting and len(self._actors) < self._most:
                 self._actors.append(self._new())
                 starting[self._actors[-1].ready.remote()] = self._actors[-1]
             done, _ = self._ray.wait([*running, *starting], num_returns=1)
             for ref in done:
                 if ref in starting:
-                    self._got(ref)
-                    idle.append(starting.pop(ref))
+                    idle += self._risen(ref, starting.pop(ref))
                     continue
-                actor, finished = running.pop(ref)
-                idle.append(actor)
-                yield finished, self._outcome(ref)
+                actor, task = running.pop(ref)
+                outcome = self._outcome(ref)
+                if not isinstance(outcome, Lost):
+                    idle.append(actor)
+                    yield task, outcome
+                    continue
+                starting[actor.ready.remote()] = actor  # Ray starts it again, here or on another node
+                if not queue.again(task):
+                    yield task, outcome
+
+    def _risen(self, ref: Any, actor: Any) -> list[Any]:
+        """Return an actor that is ready; one that did not start is replaced when there is work for it."""
+        if isinstance(self._outcome(ref), Lost):
+            self._actors.remove(actor)
+            self._ray.kill(actor)
+            return []
+        return [actor]
 
     def _outcome(self, ref: Any) -> Any:
         errors = self._ray.exceptions
         try:
             return self._got(ref)
         except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
-            return Lost(" ".join(str(error).split())[:200])
+            return Lost(" ".join(str(error).split())[:200] or type(error).__name__)
 
     def _got(self, ref: Any) -> Any:
         try:
@@ -166,7 +184,7 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
     def _new(self) -> Any:
         s = self._settings
         placed = {"scheduling_strategy": "SPREAD"} if s.spread else {}
-        options = {"num_cpus": s.cpus, "num_gpus": s.gpus, "max_restarts": -1, "max_task_retries": s.retries}
+        options = {"num_cpus": s.cpus, "num_gpus": s.gpus, "max_restarts": -1}
         return self._ray.remote(_Actor).options(**options, **placed).remote(self._make)
 
     def _start(self) -> None:
@@ -181,6 +199,7 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
                 if settings.address == LOCAL:
                     cores = max(core_count(), ceil(settings.actors * settings.cpus))
                     ray.init(
+                        address=LOCAL,  # else Ray joins whatever cluster was started on this machine
                         num_cpus=cores,
                         include_dashboard=False,
                         object_store_memory=_STORE_BYTES,
@@ -195,3 +214,36 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         self._ray = ray
         there = ray.cluster_resources()
         self._most = settings.actors or max(1, int(there.get("CPU", 1) // max(settings.cpus, 0.01)))
+
+
+class _Queue(Generic[Task]):
+    """Tasks that wait: new ones, and those whose actor died, which go first."""
+
+    def __init__(self, tasks: Iterator[Task], retries: int) -> None:
+        self._tasks, self._retries = tasks, retries
+        self._failed: dict[int, tuple[Task, int]] = {}  # how often each task that is not done lost its actor
+        self._waiting: list[Task] = []
+        self._ahead()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def take(self) -> Task:
+        """Return the next task."""
+        task = self._waiting.pop(0)
+        if not self._waiting:
+            self._ahead()
+        return task
+
+    def again(self, task: Task) -> bool:
+        """Put a task back; False where that has been done too often."""
+        _, count = self._failed.get(id(task), (task, 0))
+        self._failed[id(task)] = task, count + 1
+        if count < self._retries:
+            self._waiting.insert(0, task)
+        else:
+            del self._failed[id(task)]
+        return count < self._retries
+
+    def _ahead(self) -> None:
+        self._waiting += [task for task in [next(self._tasks, None)] if task is not None]
