@@ -12,7 +12,7 @@ from echobank.detection.bank import Row, load_bank
 from echobank.errors import InputError
 from echobank.machines.archive import bank_file
 from echobank.machines.detector import Detector
-from echobank.machines.fit import in_groups
+from echobank.machines.groups import in_groups
 from echobank.machines.tags import Tagging, parse_tags, read_tags, state_of
 from tests.machines.sounds import RATE, healthy_folder, hum, write
 

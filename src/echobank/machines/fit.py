@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.gain import LEVEL, together
+from echobank.machines.groups import BLOCK_WINDOWS, in_groups
 from echobank.machines.listener import Heard, Listener
 from echobank.machines.machine import Machine, assemble, calibrated, window_of
 from echobank.machines.neighbourhood import BACKEND, K, is_default, within_means
@@ -27,10 +28,6 @@ from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
 from echobank.progress import Progress, silent
 from echobank.settings import Config, DecisionConfig
-
-MANY = 20  # so many different recordings are counted as they are; fewer long ones are cut into blocks
-BLOCK_WINDOWS = 6  # length of a block, in windows: 60 s for windows of 10 s
-
 
 # where own machines differ from the challenge; the back-end is what benchmarks/small_default.py chose
 MACHINE_DEFAULTS = ("model.embedding=auto", "model.k=1", f"scoring.backend={BACKEND}", f"scoring.params={{K: {K}}}")
@@ -273,31 +270,6 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
     if is_default(header.scoring):
         bank, notice = within_means(bank)
     return calibrated(bank), notice
-
-
-def in_groups(rows: Sequence[Row], window: float) -> list[Row]:
-    """Return rows with their group set: the recording, or a block of a long one where recordings are few.
-
-    Windows that reach over the end of a block get no group: they overlap both sides, and are to be left out.
-
-    Args:
-        rows: Rows of all recordings.
-        window: Length of a window, seconds.
-    """
-    block = BLOCK_WINDOWS * window
-    lengths: dict[str, float] = {}
-    for row in rows:
-        lengths[row.sha256] = max(lengths.get(row.sha256, 0.0), row.start + row.seconds)
-    cut = len(lengths) < MANY
-    grouped: list[Row] = []
-    for row in rows:
-        group = row.sha256
-        if cut and lengths[row.sha256] >= 2 * block:
-            first = int(row.start // block)
-            inside = row.start + row.seconds <= (first + 1) * block + 1e-6
-            group = f"{row.sha256} block {first}" if inside else ""
-        grouped.append(replace(row, group=group))
-    return grouped
 
 
 def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machine: str) -> None:
