@@ -44,3 +44,19 @@ def writer(engine):
     writer = Writer(engine)
     yield writer
     writer.close()
+
+
+@pytest.fixture
+def settings(url, bank, tmp_path):
+    from echobank.serve.service import ServiceSettings
+
+    return ServiceSettings(banks=bank.parent, folder=tmp_path / "data", database=url, k=2, n=3)
+
+
+@pytest.fixture
+def service(settings):
+    """Return (client, service) of a service that runs."""
+    from tests.serve.serving import served
+
+    with served(settings) as both:
+        yield both

@@ -33,7 +33,7 @@ def test_every_message_is_taken_once(engine, writer):
 
 def test_enrolling_again_keeps_the_number(engine, writer):
     first = writer.run(partial(enrol, name="pump"))
-    assert writer.run(partial(enrol, name="pump", threshold=3.0)) == first
+    assert writer.run(partial(enrol, name="pump", facts={"threshold": 3.0})) == first
     assert writer.run(partial(enrol, name="pump")) == first
     assert rows(engine, machines)[0].threshold == 3.0
 

@@ -108,9 +108,9 @@ def test_a_database_that_may_not_grow_says_so_and_recovers(tmp_path):
     writer.run(lambda connection: enrol(connection, "a"))
     pages.append("PRAGMA max_page_count = 1")  # SQLite takes the present size as the least
     with pytest.raises(FullError, match="its disk is full"):
-        writer.run(lambda connection: enrol(connection, "b", bank="x" * 100_000))
+        writer.run(lambda connection: enrol(connection, "b", {"bank": "x" * 100_000}))
     assert count(engine) == 1
     pages[0] = "PRAGMA max_page_count = 100000"
-    assert writer.run(lambda connection: enrol(connection, "b", bank="x" * 100_000))
+    assert writer.run(lambda connection: enrol(connection, "b", {"bank": "x" * 100_000}))
     writer.close()
     engine.dispose()

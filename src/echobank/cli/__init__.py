@@ -35,6 +35,7 @@ COMMANDS = {
     "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
     "watch": "score recordings as they land in a folder, and raise events",
     "listen": "listen live to a microphone, standard input or a network stream",
+    "serve": "serve machines over HTTP: upload recordings, read verdicts and events",
     "mute": "acknowledge the sound of an event: it does not alarm until it changes",
     "fleet": "embed, fit and score many machines on Ray",
     "weights": "list encoders, fetch and check their weights",

@@ -42,7 +42,7 @@ def to_ms(text: str, otherwise: int) -> int:
     return otherwise if moment.tzinfo is None else round(1000 * moment.timestamp())
 
 
-def enrol(connection: Connection, name: str, **facts: Any) -> int:
+def enrol(connection: Connection, name: str, facts: Mapping[str, Any] | None = None) -> int:
     """Return the number of a machine, which is made or brought up to date.
 
     Args:
@@ -50,6 +50,7 @@ def enrol(connection: Connection, name: str, **facts: Any) -> int:
         name: Its name.
         facts: Columns of `machines`.
     """
+    facts = facts or {}
     insert_new(connection, machines, [{"name": name, "created": now_ms(), **facts}])
     if facts:
         connection.execute(update(machines).where(machines.c.name == name).values(**facts))

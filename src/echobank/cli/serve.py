@@ -1,0 +1,127 @@
+"""Serve machines over HTTP: upload recordings, read verdicts, scores and events, say what was no fault."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from echobank.cli.own import seconds, size
+from echobank.cli.watching import k_of_n
+from echobank.errors import ConfigError
+
+if TYPE_CHECKING:
+    from echobank.serve.service import Service, ServiceSettings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank serve`."""
+    add = parser.add_argument
+    add("banks", metavar="BANKS", help="folder of the banks, for example banks")
+    add("--data", metavar="DIR", required=True, help="folder of the database and of the sound of events")
+    add("--database", metavar="URL", default="", help="postgresql://USER@HOST/NAME (default: SQLite in DIR)")
+    add("--bind", type=address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default: 127.0.0.1:8080")
+    add("--host", action="append", default=[], metavar="NAME", help="a name by which it may be called")
+    add("--tls-cert", metavar="FILE", help="certificate; without one, put the service behind a proxy")
+    add("--tls-key", metavar="FILE", help="key of the certificate")
+    add("--new-token", metavar="NAME", help="make a token, print it and stop")
+    add("--scopes", default="read", metavar="LIST", help="of --new-token, for example read,upload,curate,audio,admin")
+    add("--no-clips", action="store_true", help="keep no sound at all")
+    add("--max-upload", type=size, default=64 << 20, metavar="SIZE", help="of a recording (default: 64M)")
+    add("--max-seconds", type=seconds, default=600.0, metavar="TIME", help="of a recording (default: 10min)")
+    add("--min-free", type=size, metavar="SIZE", help="of the disk, left free (default: 1G, at most a twentieth)")
+    add("--queue", type=int, default=64, metavar="N", help="recordings under way at once (default: 64)")
+    add("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
+    add("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until it is asked to stop."""
+    _require_libraries()
+    if args.new_token is not None:
+        return _make_token(args)
+    from echobank.serve.access import has_tokens
+    from echobank.serve.app import LOOPBACK, guarded, make_app, make_server
+    from echobank.serve.service import Service
+
+    host, port = args.bind
+    if bool(args.tls_cert) != bool(args.tls_key):
+        raise ConfigError("a certificate needs its key", hint="give both --tls-cert and --tls-key")
+    beyond = host not in LOOPBACK
+    service = Service(_settings(args, beyond))
+    try:
+        if beyond and not has_tokens(service.engine):
+            hint = "make one first: echobank serve BANKS --data DIR --new-token NAME --scopes read,upload"
+            raise ConfigError("an address beyond loopback needs a token", value=host, hint=hint)
+        app = guarded(make_app(service), service, frozenset({host, *map(str.lower, args.host)}), figures=beyond)
+        server = make_server(app, service, host=host, port=port, ssl_certfile=args.tls_cert, ssl_keyfile=args.tls_key)
+        _say(service, host, port, "https" if args.tls_cert else "http")
+        server.run()
+    finally:
+        service.close()
+    return 0
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return (host, port) of a text such as 127.0.0.1:8080 or [::1]:8080."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"not an address: {text!r}; write 127.0.0.1:8080")
+    return host, int(port)
+
+
+def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
+    from echobank.serve.decoder import Limits
+    from echobank.serve.service import ServiceSettings, usual_floor
+
+    if args.queue < 1:
+        raise ConfigError("a queue holds one recording or more", value=args.queue)
+    folder = Path(args.data)
+    return ServiceSettings(
+        banks=Path(args.banks),
+        folder=folder,
+        database=args.database,
+        required=required,
+        most_bytes=args.max_upload,
+        depth=args.queue,
+        least_free=usual_floor(folder) if args.min_free is None else args.min_free,
+        keeps_clips=not args.no_clips,
+        k=args.k_of_n[0],
+        n=args.k_of_n[1],
+        hysteresis=args.hysteresis,
+        device=args.device,
+        limits=Limits(seconds=args.max_seconds),
+    )
+
+
+def _make_token(args: argparse.Namespace) -> int:
+    from echobank.serve.access import make_token
+    from echobank.serve.database import embedded, open_database
+
+    Path(args.data).mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = open_database(args.database or embedded(Path(args.data)))
+    with engine.begin() as connection:
+        token = make_token(connection, args.new_token, filter(None, args.scopes.split(",")))
+    engine.dispose()
+    print(token)
+    print("this token is shown once; keep it where only its user can read it", file=sys.stderr)
+    return 0
+
+
+def _say(service: "Service", host: str, port: int, scheme: str) -> None:
+    for machine in service.machines.values():
+        for notice in machine.in_force.notices:
+            print(notice, file=sys.stderr)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving {', '.join(service.machines)} on {scheme}://{shown}:{port}", file=sys.stderr)
+
+
+def _require_libraries() -> None:
+    from importlib.util import find_spec
+
+    libraries = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client")
+    missing = [name for name in libraries if not find_spec(name)]
+    if missing:
+        hint = "pip install 'echobank[serve]'"
+        raise ConfigError("serve needs a library that is not installed", value=missing[0], hint=hint)

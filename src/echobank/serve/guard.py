@@ -1,0 +1,115 @@
+"""The guard around the application: the Host header, requests from other sites, sizes of bodies, headers of answers."""
+
+import ipaddress
+import json
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from echobank.errors import EchobankError
+
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class TooLargeError(EchobankError):
+    """A body is longer than is taken."""
+
+
+class Guard:
+    """Refuses what must not reach the application.
+
+    Args:
+        app: The application.
+        hosts: Names by which the service may be called; None for any address in figures besides.
+        figures: Whether any address in figures will do.
+        limit: Path to the most bytes of a body.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], figures: bool, limit: Callable[[str], int]) -> None:
+        self._app, self._hosts, self._figures, self._limit = app, hosts, figures, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        most = self._limit(scope["path"])
+        refused = self._refusal(scope["method"], headers, most)
+        if not scope["path"].isprintable():
+            refused = refused or (404, "no such path")
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                more = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                message["headers"] = [*message["headers"], *(pair for pair in more if pair[0] not in present)]
+            await send(message)
+
+        if refused:
+            await _answer(dressed, *refused)
+            return
+        await self._app(scope, _counted(receive, most), dressed)
+
+    def _refusal(self, method: str, headers: dict[str, str], most: int) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._known(host):
+            return 421, "this service is not called like that; allow the name with --host"
+        if method not in _SAFE:
+            origin = headers.get("origin")
+            if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+                return 403, "a request from another site"
+            if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+                return 403, "a request from another site"
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdecimal():
+            return 400, "an impossible content-length"
+        return (413, f"more than {most} bytes") if len(length) > 18 or int(length) > most else None
+
+    def _known(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").lower()
+        except ValueError:
+            return False
+        if name in self._hosts:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._figures
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    taken = 0
+
+    async def counting() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise TooLargeError(f"more than {most} bytes")
+        return message
+
+    return counting
+
+
+async def _answer(send: Send, status: int, what: str) -> None:
+    body = json.dumps({"error": what}).encode()
+    kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": [*kind, _length(body)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", str(len(body)).encode()

@@ -1,0 +1,128 @@
+"""Reception: a recording, or verdicts made elsewhere, becomes messages; each idempotency key is answered once.
+
+The answer is stored with the messages in one transaction, so a client that repeats a request gets the same answer and
+nothing is counted twice, also after the service was killed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from echobank.errors import InputError
+from echobank.machines.verdict import Verdict, plain
+from echobank.names import printable
+from echobank.serve.intake import insert_new, now_ms, take_messages
+from echobank.serve.schema import clips, machines, receipts
+from echobank.watch.events import Message, Opened, WindowMessage
+from echobank.watch.rule import Judged, Rule, RuleState, advance
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What was sent for one machine under one key.
+
+    Attributes:
+        machine: Number of the machine.
+        name: Its name.
+        key: Idempotency key.
+        digest: SHA-256 of what was sent; the same key with another is an error.
+        heard: When it was heard, ISO 8601.
+        verdicts: The verdicts.
+        nuisances: Name of the acknowledged sound that each window is like, or empty.
+        rule: When events open and close.
+        revision: Revision of the bank that judged.
+        clip: Row of `clips` of the sound that was kept.
+    """
+
+    machine: int
+    name: str
+    key: str
+    digest: str
+    heard: str
+    verdicts: tuple[Verdict, ...]
+    nuisances: tuple[str, ...]
+    rule: Rule
+    revision: int = 0
+    clip: Mapping[str, Any] | None = None
+
+
+def settled(connection: Connection, machine: int, key: str, digest: str) -> dict[str, Any] | None:
+    """Return the answer that a key got before.
+
+    Raises:
+        InputError: The key came with something else.
+    """
+    here = (receipts.c.machine == machine, receipts.c.key == key)
+    row = connection.execute(select(receipts.c.digest, receipts.c.answer).where(*here)).first()
+    if row is None:
+        return None
+    if row.digest != digest:
+        raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
+    return dict(row.answer)
+
+
+def settle(connection: Connection, parcel: Parcel) -> dict[str, Any]:
+    """Store what was sent and return the answer; for the writer.
+
+    Raises:
+        InputError: As `settled`.
+    """
+    before = settled(connection, parcel.machine, parcel.key, parcel.digest)
+    if before is not None:
+        return before
+    row = connection.execute(select(machines).where(machines.c.id == parcel.machine)).one()
+    now, at = _iso(now_ms()), now_ms()
+    rest = "paused" if (row.paused_until or 0) > at else "muted" if (row.muted_until or 0) > at else ""
+    state = RuleState.from_values(row.rule) if row.rule else RuleState()
+    state, told = advance(parcel.rule, state, _windows(parcel, rest), parcel.name, now)
+    told = _with_clip(told, parcel)
+    if parcel.clip is not None:
+        insert_new(connection, clips, [parcel.clip])
+    take_messages(connection, told, parcel.machine, revision=parcel.revision)
+    facts = {"rule": state.to_values(), "threshold": parcel.rule.threshold, "revision": parcel.revision}
+    connection.execute(update(machines).where(machines.c.id == parcel.machine).values(**facts))
+    answer = _answer(parcel, state, told)
+    kept = {"machine": parcel.machine, "key": parcel.key, "digest": parcel.digest}
+    connection.execute(receipts.insert().values(**kept, at=at, answer=answer))
+    return answer
+
+
+def _windows(parcel: Parcel, rest: str) -> list[Judged]:
+    pairs = zip(parcel.verdicts, parcel.nuisances, strict=True)
+    return [
+        Judged(_printable(verdict), f"upload {parcel.key}|{number}", parcel.heard, rest, nuisance)
+        for number, (verdict, nuisance) in enumerate(pairs)
+    ]
+
+
+def _with_clip(told: Sequence[Message], parcel: Parcel) -> list[Message]:
+    if parcel.clip is None:
+        return list(told)
+    name = parcel.clip["id"]
+    return [replace(one, clip=name) if isinstance(one, WindowMessage) else one for one in told]
+
+
+def _answer(parcel: Parcel, state: RuleState, told: Sequence[Message]) -> dict[str, Any]:
+    opened = [message.event for message in told if isinstance(message, Opened)]
+    return {
+        "machine": parcel.name,
+        "key": parcel.key,
+        "verdicts": [plain(_printable(verdict)) for verdict in parcel.verdicts],
+        "threshold": parcel.rule.threshold,
+        "anomalous": sum(verdict.decision or 0 for verdict in parcel.verdicts),
+        "event": state.event.id if state.event else None,
+        "opened": opened,
+        "clip": parcel.clip["id"] if parcel.clip else None,
+    }
+
+
+def _printable(verdict: Verdict) -> Verdict:
+    file, nearest, error = map(printable, (verdict.file, verdict.nearest, verdict.error))
+    return replace(verdict, file=file, nearest=nearest, error=error)
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,299 @@
+"""The service: what the routes work with; it is opened once, and closed so that nothing is lost."""
+
+import hashlib
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from prometheus_client import Histogram
+from sqlalchemy import select
+
+from echobank.errors import AudioError, ConfigError, EchobankError, InputError
+from echobank.machines import archive
+from echobank.serve.access import Access
+from echobank.serve.broadcast import Broadcast
+from echobank.serve.database import embedded, open_database
+from echobank.serve.decoder import Decoder, Limits
+from echobank.serve.hosted import HostedMachine
+from echobank.serve.intake import enrol, insert_new, now_ms
+from echobank.serve.reception import Parcel, settle, settled
+from echobank.serve.schema import clips, revisions
+from echobank.serve.scoring import ScoringQueue
+from echobank.serve.thinning import thin
+from echobank.serve.writer import BusyError, FullError, Writer
+from echobank.storage import atomic_path
+
+_KINDS = {b"RIFF": "wav", b"RF64": "wav", b"fLaC": "flac", b"OggS": "ogg", b"FORM": "aiff"}
+_THIN_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How the service works.
+
+    Attributes:
+        banks: Folder of the banks, one folder each, or the folder of one bank.
+        folder: What it keeps.
+        database: Address of the database; empty for SQLite in the folder.
+        required: Whether a token is needed even where there is none.
+        most_bytes: Size of a recording that is taken.
+        depth: Recordings that may be under way at once.
+        least_free: Bytes of the disk that are left free.
+        keeps_clips: Whether sound of anomalous recordings is kept.
+        k: As `Rule`.
+        n: As `Rule`.
+        hysteresis: As `make_rule`.
+        device: Where encoders run.
+        limits: What decoding a recording may cost.
+    """
+
+    banks: Path
+    folder: Path
+    database: str = ""
+    required: bool = False
+    most_bytes: int = 64 << 20
+    depth: int = 64
+    least_free: int = 0
+    keeps_clips: bool = True
+    k: int = 3
+    n: int = 5
+    hysteresis: float = 0.3
+    device: str = "auto"
+    limits: Limits = field(default_factory=Limits)
+
+
+class Service:
+    """Database, machines and workers.
+
+    Raises:
+        InputError: Another service uses the folder, or there are no banks.
+        OutputError: The folder cannot be written.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.settings, self.stopping = settings, False
+        self.clips, self._incoming = settings.folder / "clips", settings.folder / "incoming"
+        self._lock = _hold(settings.folder)
+        try:
+            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._incoming.mkdir()
+            self.clips.mkdir(exist_ok=True)
+            self.engine = open_database(settings.database or embedded(settings.folder))
+            self.machines = {machine.name: machine for machine in self._open_machines()}
+        except BaseException:
+            self._lock.release()
+            raise
+        self.broadcast = Broadcast(self.engine)
+        self.writer = Writer(self.engine, committed=self.broadcast.catch_up)
+        self.access = Access(self.engine, settings.required)
+        self.scoring = ScoringQueue(settings.depth)
+        self.decoders = [Decoder(settings.limits) for _ in range(2)]
+        self.uploads = ThreadPoolExecutor(16, thread_name_prefix="upload")
+        self._slots, self.dropped = threading.BoundedSemaphore(settings.depth), 0
+        self.latency = Histogram("echobank_upload_seconds", "Time until a recording is answered", registry=None)
+        self._ended = threading.Event()
+        self._thinner = threading.Thread(target=self._keep_thin, name="thinning")
+        self._thinner.start()
+        self.numbers = {name: self._enrol(machine) for name, machine in self.machines.items()}
+
+    def close(self) -> None:
+        """Finish what is under way, and let go of everything; a second time does nothing."""
+        if self._ended.is_set():
+            return
+        self.stopping = True
+        self._ended.set()
+        self.broadcast.close()
+        self.scoring.close()
+        self.uploads.shutdown()
+        for decoder in self.decoders:
+            decoder.close()
+        self._thinner.join()
+        self.writer.close()
+        self.engine.dispose()
+        self._lock.release()
+
+    def hosted(self, name: str) -> HostedMachine:
+        """Return a machine that has a bank here.
+
+        Raises:
+            InputError: There is none of this name.
+        """
+        if name not in self.machines:
+            raise InputError("no machine of this name has a bank here", value=name)
+        return self.machines[name]
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one of the places for recordings under way.
+
+        Raises:
+            BusyError: All are taken.
+        """
+        if self.stopping or not self._slots.acquire(blocking=False):
+            self.dropped += 1
+            raise BusyError("too many recordings are under way", value=self.settings.depth, hint="try again")
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """Give a name for what is sent, and remove everything of that name at the end."""
+        path = self._incoming / secrets.token_hex(16)
+        try:
+            yield path
+        finally:
+            for left in self._incoming.glob(f"{path.name}*"):
+                left.unlink(missing_ok=True)
+
+    def require_space(self, size: int) -> None:
+        """Check that so many bytes may be written.
+
+        Raises:
+            FullError: They may not.
+        """
+        if shutil.disk_usage(self.settings.folder).free - size < self.settings.least_free:
+            raise FullError("the disk of the service is full", hint="free space; what is there can be read")
+
+    def receive(self, name: str, sent: Path, called: str, key: str, digest: str, heard: str) -> dict[str, Any]:
+        """Judge a recording, store what came of it, and return the answer.
+
+        Args:
+            name: The machine.
+            sent: The recording, as it was sent.
+            called: What the verdicts call it; never used as a path.
+            key: Idempotency key.
+            digest: SHA-256 of the recording.
+            heard: When it was heard, ISO 8601.
+
+        Raises:
+            InputError: No such machine, or the key was used for something else.
+            AudioError: The recording cannot be used.
+            BusyError: Too much is under way.
+            FullError: The disk is full.
+        """
+        machine, number = self.hosted(name), self.numbers[name]
+        with self.engine.connect() as connection:
+            before = settled(connection, number, key, digest)
+        if before is not None:
+            return before
+        wav = sent.with_name(f"{sent.name}.wav")
+        decoder = self.decoders[int(digest[:8], 16) % len(self.decoders)]
+        decoded = decoder.decode(sent, wav, machine.in_force.listener.channel)
+        heeded = self.scoring.submit(machine, wav, called, decoded.sha256).result()
+        if heeded.heard.error:
+            raise AudioError(heeded.heard.error.removeprefix(f"{wav}: "))
+        odd = any(verdict.decision for verdict in heeded.verdicts)
+        clip = self._keep(sent, number, digest, decoded.seconds) if odd and self.settings.keeps_clips else None
+        parcel = Parcel(
+            machine=number,
+            name=name,
+            key=key,
+            digest=digest,
+            heard=heard,
+            verdicts=heeded.verdicts,
+            nuisances=heeded.nuisances,
+            rule=heeded.rule,
+            revision=heeded.revision,
+            clip=clip,
+        )
+        answer = self.writer.run(partial(settle, parcel=parcel))
+        if odd and answer["event"]:
+            with suppress(EchobankError):  # the event is stored; only muting it until it changes would miss this sound
+                machine.remember(answer["event"], heeded)
+        return answer
+
+    def note_revision(self, machine: HostedMachine, action: str) -> dict[str, Any]:
+        """Store the state of a bank after a change, and return it."""
+        number, judged = self.numbers[machine.name], machine.machine
+        row = {"revision": archive.revision_of(judged.bank), "threshold": judged.threshold, "rate": judged.rate}
+        more = {"machine": number, "at": now_ms(), "action": action, "rows": len(judged.bank)}
+        self.writer.run(partial(insert_new, table=revisions, rows=[{**row, **more}]))
+        self.writer.run(partial(enrol, name=machine.name, facts=row))
+        return {**row, "rows": len(judged.bank)}
+
+    def clip_file(self, clip: str) -> Path | None:
+        """Return where the sound of a clip lies, or None."""
+        with self.engine.connect() as connection:
+            file = connection.execute(select(clips.c.file).where(clips.c.id == clip)).scalar()
+        return self.clips / file if file is not None and (self.clips / file).is_file() else None
+
+    def _keep(self, sent: Path, machine: int, digest: str, seconds: float) -> dict[str, Any]:
+        name = hashlib.sha256(f"{machine}|{digest}".encode()).hexdigest()[:32]
+        with sent.open("rb") as stream:
+            kind = _KINDS.get(stream.read(4), "mp3")
+        size = sent.stat().st_size
+        self.require_space(size)
+        with atomic_path(self.clips / f"{name}.{kind}") as temporary:
+            shutil.copyfile(sent, temporary)
+        facts = {"id": name, "file": f"{name}.{kind}", "kind": kind, "bytes": size, "seconds": seconds}
+        return {**facts, "machine": machine, "made": now_ms()}
+
+    def _open_machines(self) -> Iterator[HostedMachine]:
+        settings, seen = self.settings, set[str]()
+        for bank in find_banks(settings.banks):
+            state = settings.folder / "mutes" / hashlib.sha256(str(bank.resolve()).encode()).hexdigest()[:16]
+            machine = HostedMachine(bank, state, settings.k, settings.n, settings.hysteresis, settings.device)
+            if machine.name in seen:
+                raise ConfigError("two banks of one name", value=machine.name, where=settings.banks)
+            seen.add(machine.name)
+            yield machine
+
+    def _enrol(self, machine: HostedMachine) -> int:
+        judged = machine.machine
+        revision = archive.revision_of(judged.bank)
+        facts = {"bank": str(machine.bank), "revision": revision, "threshold": judged.threshold, "rate": judged.rate}
+        number = self.writer.run(partial(enrol, name=machine.name, facts=facts))
+        row = {"machine": number, "revision": revision, "at": now_ms(), "action": "opened", "rows": len(judged.bank)}
+        state = {"threshold": judged.threshold, "rate": judged.rate}
+        self.writer.run(partial(insert_new, table=revisions, rows=[{**row, **state}]))
+        return number
+
+    def _keep_thin(self) -> None:
+        while not self._ended.wait(_THIN_EVERY):
+            with suppress(EchobankError):  # a full disk; the next round tries again
+                while self.writer.run(partial(thin, now=now_ms(), at_once=2000)) == 2000 and not self._ended.is_set():
+                    pass
+
+
+def find_banks(folder: Path) -> Sequence[Path]:
+    """Return the banks in a folder, or the one that it is.
+
+    Raises:
+        InputError: There are none.
+    """
+    if archive.bank_file(folder).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/bank.safetensors"))
+    if not found:
+        raise InputError(
+            "no banks", where=folder, hint="make one with `echobank fit FOLDER --machine NAME --out BANKS`"
+        )
+    return found
+
+
+def usual_floor(folder: Path) -> int:
+    """Return how many bytes of a disk are left free: 1 GiB, of a small disk a twentieth."""
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    return min(1 << 30, shutil.disk_usage(there).total // 20)
+
+
+def _hold(folder: Path) -> FileLock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError("another service is running with this folder", where=folder) from error
+    except OSError as error:
+        raise InputError(f"the folder cannot be used ({error.strerror})", where=folder) from error
+    return lock

@@ -1,0 +1,133 @@
+"""The command in a process of its own: signals, kills, refusals."""
+
+import concurrent.futures
+import signal
+import threading
+import time
+
+import httpx
+import pytest
+from sqlalchemy import create_engine, func, select
+
+from echobank.cli import main
+from echobank.serve.database import open_database
+from echobank.serve.schema import clips, receipts, windows
+from tests.requirements import needs
+from tests.serve.serving import free_port, process, sound
+
+pytestmark = needs("posix")
+VERDICTS = {"threshold": 9.0, "verdicts": [{"file": "a.wav", "score": 1.0, "p_value": 0.5, "decision": 0}]}
+
+
+def test_sigterm_with_20_open_streams_ends_in_under_5_seconds(bank, tmp_path):
+    port = free_port()
+    with process(bank.parent, "--data", tmp_path / "data", port=port) as (child, client):
+        opened, ended = threading.Semaphore(0), []
+
+        def listen():
+            with client.stream("GET", "/api/stream") as answer:
+                for _ in answer.iter_lines():
+                    opened.release()
+            ended.append(True)
+
+        threads = [threading.Thread(target=listen) for _ in range(20)]
+        [thread.start() for thread in threads]
+        [opened.acquire(timeout=20) for _ in range(20)]
+        assert client.post("/api/machines/mill/verdicts", json=VERDICTS).status_code == 200
+        begun = time.monotonic()
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 0
+        assert time.monotonic() - begun < 5
+        [thread.join(10) for thread in threads]
+        assert len(ended) == 20  # no stream was torn
+    engine = open_database(f"sqlite:///{tmp_path / 'data' / 'echobank.db'}")
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(windows)).scalar() == 1
+    engine.dispose()
+
+
+def test_every_answer_outlives_kills(bank, tmp_path, url):
+    """Eight clients with retries, one kill; every answered upload is there once, and its sound can be read."""
+    port, done = free_port(), {}
+    arguments = (bank.parent, "--data", tmp_path / "data", "--database", url)
+    uploads = [(f"key-{i}", sound(seed=i, odd=i % 4 == 0, seconds=2.0)) for i in range(24)]
+
+    def send(upload):
+        key, content = upload
+        for _ in range(600):
+            try:
+                answer = retrying.post(
+                    f"http://127.0.0.1:{port}/api/machines/pump/recordings",
+                    content=content,
+                    headers={"Idempotency-Key": key},
+                )
+                if answer.status_code == 200:
+                    done[key] = answer.json()
+                    return
+                assert answer.status_code == 503, answer.text
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+
+    with httpx.Client(timeout=20, verify=False) as retrying, concurrent.futures.ThreadPoolExecutor(8) as clients:
+        waiting = [clients.submit(send, upload) for upload in uploads]
+        with process(*arguments, port=port) as (child, _):
+            while len(done) < 8:
+                time.sleep(0.005)
+            child.kill()
+        with process(*arguments, port=port) as (_, client):
+            [future.result() for future in waiting]
+            assert len(done) == 24
+            odd = [answer for answer in done.values() if answer["anomalous"]]
+            kept = {answer["clip"] for answer in odd}
+            assert len(kept) == len(odd) >= 6
+            assert all(client.get(f"/api/clips/{clip}").content.startswith(b"RIFF") for clip in kept)
+    engine = open_database(url)
+    with engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(receipts)).scalar() == 24
+        assert connection.execute(select(func.count()).select_from(windows)).scalar() == 24
+        assert set(connection.execute(select(clips.c.id)).scalars()) == kept
+        if engine.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    engine.dispose()
+
+
+def test_beyond_loopback_a_token_is_demanded(bank, tmp_path, capsys):
+    arguments = ["serve", str(bank.parent), "--data", str(tmp_path / "data"), "--bind", "0.0.0.0:0"]
+    assert main(arguments) == 2
+    assert "an address beyond loopback needs a token: '0.0.0.0'" in capsys.readouterr().err
+
+
+def test_a_token_is_printed_once_and_kept_as_a_hash(tmp_path, capsys):
+    arguments = ["serve", "unused", "--data", str(tmp_path / "data"), "--new-token", "gate", "--scopes", "read,upload"]
+    assert main(arguments) == 0
+    token = capsys.readouterr().out.strip()
+    engine = create_engine(f"sqlite:///{tmp_path / 'data' / 'echobank.db'}")
+    with engine.connect() as connection:
+        (row,) = connection.exec_driver_sql("SELECT name, scopes, sha256 FROM tokens").all()
+    engine.dispose()
+    assert row[:2] == ("gate", "read upload") and token not in row
+    assert main([*arguments[:-1], "root"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--database", "mysql://x/y"], "not a database of this service"),
+        (["--tls-cert", "x.pem"], "a certificate needs its key"),
+        (["--queue", "0"], "a queue holds one recording or more"),
+    ],
+)
+def test_impossible_options_are_one_line(bank, tmp_path, capsys, more, said):
+    assert main(["serve", str(bank.parent), "--data", str(tmp_path / "data"), *more]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_a_folder_without_banks_and_one_in_use_are_refused(bank, tmp_path, capsys):
+    assert main(["serve", str(tmp_path), "--data", str(tmp_path / "data")]) == 2
+    assert "no banks" in capsys.readouterr().err
+    port = free_port()
+    with process(bank.parent, "--data", tmp_path / "data", port=port):
+        assert main(["serve", str(bank.parent), "--data", str(tmp_path / "data")]) == 2
+        assert "another service is running with this folder" in capsys.readouterr().err
