@@ -26,7 +26,7 @@ from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import enrol, insert_new, now_ms
 from echobank.serve.reception import Parcel, settle, settled
 from echobank.serve.schema import clips, revisions
-from echobank.serve.scoring import ScoringQueue
+from echobank.serve.scoring_queue import ScoringQueue
 from echobank.serve.thinning import thin
 from echobank.serve.writer import BusyError, FullError, Writer
 from echobank.storage import atomic_path
