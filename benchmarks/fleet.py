@@ -119,7 +119,7 @@ def rows_of(out: Path) -> Counter[tuple[object, ...]]:
     for path in out.rglob("*.parquet"):
         with ParquetFile(path) as file:
             for row in file.read().to_pylist():
-                vectors = (np.asarray(row.pop(name), np.float32).tobytes() for name in ("vector", "profile"))
+                vectors = [np.asarray(row.pop(name), np.float32).tobytes() for name in ("vector", "profile")]
                 found[(*row.values(), *vectors)] += 1
     return found
 
