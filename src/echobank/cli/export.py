@@ -50,6 +50,8 @@ def _export_machine(args: argparse.Namespace) -> int:
 
     if args.layer is not None:
         raise ConfigError("--layer is for an encoder", value=args.layer, hint="the bank says which layer made it")
+    if args.int8:
+        raise ConfigError("--int8 is for an encoder", where=args.encoder, hint="a machine is exported in float32")
     clips = _recordings(Path(args.check)) if args.check else []
     machine = open_machine(args.encoder, device="cpu", weights=args.weights)
     for notice in machine.notices:
