@@ -83,14 +83,14 @@ def _export_machine(args: argparse.Namespace) -> int:
 def _export_encoder(args: argparse.Namespace) -> int:
     from echobank.models.torch_extra import require_torch
 
+    for name in ("rate", "far"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name} is for a bank, and this is none", value=args.encoder)
     require_torch("exporting an encoder")
     from echobank.data.audio import read_clip
     from echobank.models.beats.onnx_export import compare, export_onnx
     from echobank.models.registry import load_encoder
 
-    for name in ("rate", "far"):
-        if getattr(args, name) is not None:
-            raise ConfigError(f"--{name} is for a bank, and this is none", value=args.encoder)
     encoder = load_encoder(args.encoder, weights=args.weights, progress=bar)
     clips = _recordings(Path(args.check)) if args.check else []
     with warnings.catch_warnings():
