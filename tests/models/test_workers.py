@@ -69,3 +69,12 @@ def test_openmp_is_limited_in_the_workers_only():
     with threadpool_limits(3, user_api="openmp"), start_workers(2) as workers:
         assert workers.submit(threads, "openmp").result() == {1}
         assert threads("openmp") == {3}
+
+
+def test_a_thread_that_cannot_start_ends_the_run_in_place_of_waiting_for_ever(monkeypatch):
+    def refuse():
+        raise RuntimeError("no thread today")
+
+    monkeypatch.setattr("echobank.models.workers._start_worker", refuse)
+    with pytest.raises(Exception, match=r"(?i)thread|pool"):
+        embed(sources(), Counting(), Pooling(), workers=2)

@@ -9,6 +9,7 @@ a job of a single batch is dealt out to the threads.
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -144,7 +145,14 @@ class Scheduler:
         """Give free threads what there is to do."""
         while self._busy < self._threads and (task := self._next()):
             self._busy += 1
-            self._pool.submit(self._work, task)
+            self._pool.submit(self._work, task).add_done_callback(self._check)
+
+    def _check(self, work: "Future[None]") -> None:
+        """Take up why a thread could not start; whatever happens in one that did is taken up by `_work`."""
+        if not work.cancelled() and (error := work.exception()):
+            with self._changed:
+                self._failure, self._stopped = self._failure or error, True
+                self._changed.notify_all()
 
     def _work(self, task: Callable[[], None] | None) -> None:
         while task:
