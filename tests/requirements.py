@@ -102,8 +102,8 @@ def _gstreamer() -> bool:
 
 @cache
 def _s3_server() -> str | None:
-    """Return moto's S3 server: its libraries clash with ours, so it lives in an environment of its own."""
-    return os.environ.get("ECHOBANK_MOTO_SERVER") or _program("moto_server")
+    """Return moto's S3 server, where one is named: its libraries clash with ours and older ones refuse our uploads."""
+    return os.environ.get("ECHOBANK_MOTO_SERVER")
 
 
 NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
