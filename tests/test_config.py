@@ -120,6 +120,8 @@ def test_a_file_of_the_user_goes_before_a_packaged_one(tmp_path, monkeypatch):
     (tmp_path / "configs/default.yaml").write_text("model: {k: 7}")
     assert load_config("configs/default.yaml").model.k == 7
     assert load_config("default").model.k == 3
+    (tmp_path / "demo").mkdir()  # as `make demo` leaves one
+    assert load_config("demo").model.embedding == "auto"
     assert find_config("other/default.yaml").name == "default.yaml" and not find_config("other/default.yaml").exists()
     with pytest.raises(ConfigError, match="one of bands, best"):
         load_config("nothing")

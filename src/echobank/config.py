@@ -66,7 +66,7 @@ def find_config(name: Path | str) -> Path:
     that both work from any folder and without a checkout.
     """
     path = Path(name)
-    if path.exists() or path.parent not in (Path(), Path("configs")):
+    if path.is_file() or path.parent not in (Path(), Path("configs")):
         return path
     packaged = PACKAGED / path.with_suffix(".yaml").name
     named = path.suffix == ".yaml" if path.parent == Path("configs") else path.suffix == ""
