@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-KINDS = 100  # different reasons that are told apart
+KINDS = 100  # different reasons that are counted separately
 OTHER = "other reasons"
 
 

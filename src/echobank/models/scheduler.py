@@ -275,7 +275,7 @@ class Scheduler:
 
 
 def _reason(course: Course, error: Exception) -> str:
-    """Return one line on why a source cannot be used; what nobody foresaw is told by its type."""
+    """Return one line on why a source cannot be used; an unforeseen error is named by its type."""
     if isinstance(error, AudioError):
         return str(error)
     text = " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""What a distillation is told: which student, from whom, how. Needs no torch."""
+"""Settings of a distillation: which student, from whom, how. Needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

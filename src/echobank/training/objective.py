@@ -109,7 +109,7 @@ class _TargetHead(nn.Module):
         return functional.mse_loss(told, wanted), apart.square().mean() / self.within
 
     def compare(self, tokens: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is told of the target and the target, z-scored, of one shape."""
+        """Return what the student predicts of the target, and the target, z-scored, of one shape."""
         wanted = self._scaled(target)
         told = self.project(tokens).float()  # the order of a BEATs: time, then band
         return told.view(wanted.shape) if self.grid else told.mean(dim=1), wanted

@@ -70,8 +70,8 @@ class Teachers:
 def load_teachers(names: Sequence[str], bands: int, device: str = "cpu") -> Teachers:
     """Load encoders by card or `onnx:PATH` and see by a probe where their grids agree with the student's.
 
-    Of each teacher the last layer is told: token by token where its grid has the student's bands and times, else
-    its mean over the clip; in that case the deepest layer whose grid does agree is told too.
+    Each teacher gives its last layer: token by token where its grid has the student's bands and times, else its mean
+    over the clip; in that case it gives the deepest layer whose grid does agree as well.
 
     Args:
         names: Cards, files, or `<kind>:<file>`; each part of a joined name `a+b` is a teacher of its own.
