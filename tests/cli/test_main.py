@@ -1,8 +1,11 @@
 """The frame of the command line: version, help, unknown commands, exit codes."""
 
+import re
 import subprocess
 import sys
 import types
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -40,8 +43,19 @@ def test_a_misspelt_command_names_the_nearest(capsys):
 
 def test_without_a_command_help_is_shown(capsys):
     assert cli.main([]) == 2
+    first = capsys.readouterr().out
     assert cli.main(["--help"]) == 0
-    assert "preprocess" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    listed = re.findall(r"^  (\w+)", said, re.MULTILINE)
+    assert listed == list(cli.COMMANDS) and len(set(listed)) == len(listed)
+    assert "your own machines:" in said and said == first
+
+
+def test_every_command_is_a_module_and_every_module_a_command_or_a_helper():
+    modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert set(cli.COMMANDS) <= modules
+    runnable = {name for name in modules if hasattr(import_module(f"echobank.cli.{name}"), "run")}
+    assert runnable == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -13,34 +13,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
+from echobank.cli.commands import COMMANDS, overview
 from echobank.errors import EXIT_BAD_INPUT, EXIT_BUG, EXIT_INTERRUPTED, EchobankError
 from echobank.models.beats.allocator import keep_memory
 from echobank.version import __version__
 
-COMMANDS = {
-    "preprocess": "read and check every recording of a DCASE folder once",
-    "train": "fill one memory bank per machine (scripts/train_knn.py)",
-    "infer": "score test clips against the banks and write the CSVs",
-    "evaluate": "official score of score CSVs (scripts/dcase_task2_scoring.py)",
-    "decide": "decide again on stored scores, at another false-alarm rate",
-    "finetune": "fine-tune the encoder on normal clips, or adapt a bank to a handful (scripts/finetune.py)",
-    "distil": "make a small BEATs of your own from other encoders",
-    "study": "compare many settings on the same embeddings",
-    "download": "fetch a DCASE Task 2 data set",
-    "synth": "write a synthetic data set in the DCASE 2025 layout",
-    "report": "write the page of a run: report.html",
-    "fit": "learn a machine of your own from a folder of healthy recordings",
-    "score": "score recordings against the bank of a machine",
-    "explain": "say which seconds and which band of a recording are odd",
-    "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
-    "watch": "score recordings as they land in a folder, and raise events",
-    "listen": "listen live to a microphone, standard input or a network stream",
-    "serve": "serve machines over HTTP: upload recordings, read verdicts and events",
-    "mute": "acknowledge the sound of an event: it does not alarm until it changes",
-    "fleet": "embed, fit and score many machines on Ray",
-    "weights": "list encoders, fetch and check their weights",
-    "export": "write a machine as one folder for a device, or an encoder as ONNX",
-}
+__all__ = ["COMMANDS", "main"]
+
 _EPILOG = """\
 exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skipped, 70 a bug, 130 interrupted"""
 
@@ -88,9 +67,7 @@ def _without_command(word: str) -> int:
         print(f"echobank {__version__}")
         return 0
     if word in ("", "-h", "--help"):
-        print("usage: echobank <command> [options]\n\ncommands:")
-        for name, text in COMMANDS.items():
-            print(f"  {name:<12} {text}")
+        print(f"usage: echobank <command> [options]\n\n{overview()}")
         print(f"\n`echobank <command> --help` tells more, `echobank --version` the version.\n{_EPILOG}")
         return 0 if word else EXIT_BAD_INPUT
     near = get_close_matches(word, COMMANDS, n=1)
