@@ -48,7 +48,7 @@ def writer(engine):
 
 @pytest.fixture
 def settings(url, bank, tmp_path):
-    from echobank.serve.service import ServiceSettings
+    from echobank.serve.premises import ServiceSettings
 
     return ServiceSettings(banks=bank.parent, folder=tmp_path / "data", database=url, k=2, n=3)
 

@@ -10,7 +10,8 @@ from echobank.cli.watching import k_of_n
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
-    from echobank.serve.service import Service, ServiceSettings
+    from echobank.serve.premises import ServiceSettings
+    from echobank.serve.service import Service
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +74,7 @@ def address(text: str) -> tuple[str, int]:
 
 def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
     from echobank.serve.decoder import Limits
-    from echobank.serve.service import ServiceSettings, usual_floor
+    from echobank.serve.premises import ServiceSettings, usual_floor
 
     if args.queue < 1:
         raise ConfigError("a queue holds one recording or more", value=args.queue)

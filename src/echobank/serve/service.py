@@ -4,10 +4,9 @@ import hashlib
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from echobank.machines import archive
 from echobank.serve.access import Access
 from echobank.serve.broadcast import Broadcast
 from echobank.serve.database import embedded, open_database
-from echobank.serve.decoder import Decoder, Limits
+from echobank.serve.decoder import Decoder
 from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import enrol, insert_new, now_ms
+from echobank.serve.premises import ServiceSettings, find_banks
 from echobank.serve.reception import Parcel, settle, settled
 from echobank.serve.schema import clips, revisions
 from echobank.serve.scoring_queue import ScoringQueue
@@ -33,41 +33,6 @@ from echobank.storage import atomic_path
 
 _KINDS = {b"RIFF": "wav", b"RF64": "wav", b"fLaC": "flac", b"OggS": "ogg", b"FORM": "aiff"}
 _THIN_EVERY = 60.0
-
-
-@dataclass(frozen=True)
-class ServiceSettings:
-    """How the service works.
-
-    Attributes:
-        banks: Folder of the banks, one folder each, or the folder of one bank.
-        folder: What it keeps.
-        database: Address of the database; empty for SQLite in the folder.
-        required: Whether a token is needed even where there is none.
-        most_bytes: Size of a recording that is taken.
-        depth: Recordings that may be under way at once.
-        least_free: Bytes of the disk that are left free.
-        keeps_clips: Whether sound of anomalous recordings is kept.
-        k: As `Rule`.
-        n: As `Rule`.
-        hysteresis: As `make_rule`.
-        device: Where encoders run.
-        limits: What decoding a recording may cost.
-    """
-
-    banks: Path
-    folder: Path
-    database: str = ""
-    required: bool = False
-    most_bytes: int = 64 << 20
-    depth: int = 64
-    least_free: int = 0
-    keeps_clips: bool = True
-    k: int = 3
-    n: int = 5
-    hysteresis: float = 0.3
-    device: str = "auto"
-    limits: Limits = field(default_factory=Limits)
 
 
 class Service:
@@ -100,6 +65,7 @@ class Service:
         self._slots, self.dropped = threading.BoundedSemaphore(settings.depth), 0
         self.latency = Histogram("echobank_upload_seconds", "Time until a recording is answered", registry=None)
         self._ended = threading.Event()
+        self.at_close: list[Callable[[], None]] = []  # what else has to end, before the writer does
         self._thinner = threading.Thread(target=self._keep_thin, name="thinning")
         self._thinner.start()
         self.numbers = {name: self._enrol(machine) for name, machine in self.machines.items()}
@@ -111,6 +77,8 @@ class Service:
         self.stopping = True
         self._ended.set()
         self.broadcast.close()
+        for end in self.at_close:
+            end()
         self.scoring.close()
         self.uploads.shutdown()
         for decoder in self.decoders:
@@ -129,6 +97,18 @@ class Service:
         if name not in self.machines:
             raise InputError("no machine of this name has a bank here", value=name)
         return self.machines[name]
+
+    def adopt(self, bank: Path) -> HostedMachine:
+        """Serve a bank that was made while the service runs.
+
+        Raises:
+            BankError: It cannot be used.
+            WeightsError: The weights of its encoder are not there.
+        """
+        machine = self._open(bank)
+        self.numbers[machine.name] = self._enrol(machine)
+        self.machines[machine.name] = machine
+        return machine
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -239,14 +219,18 @@ class Service:
         return {**facts, "machine": machine, "made": now_ms()}
 
     def _open_machines(self) -> Iterator[HostedMachine]:
-        settings, seen = self.settings, set[str]()
-        for bank in find_banks(settings.banks):
-            state = settings.folder / "mutes" / hashlib.sha256(str(bank.resolve()).encode()).hexdigest()[:16]
-            machine = HostedMachine(bank, state, settings.k, settings.n, settings.hysteresis, settings.device)
+        seen = set[str]()
+        for bank in find_banks(self.settings.banks):
+            machine = self._open(bank)
             if machine.name in seen:
-                raise ConfigError("two banks of one name", value=machine.name, where=settings.banks)
+                raise ConfigError("two banks of one name", value=machine.name, where=self.settings.banks)
             seen.add(machine.name)
             yield machine
+
+    def _open(self, bank: Path) -> HostedMachine:
+        settings = self.settings
+        state = settings.folder / "mutes" / hashlib.sha256(str(bank.resolve()).encode()).hexdigest()[:16]
+        return HostedMachine(bank, state, settings.k, settings.n, settings.hysteresis, settings.device)
 
     def _enrol(self, machine: HostedMachine) -> int:
         judged = machine.machine
@@ -263,28 +247,6 @@ class Service:
             with suppress(EchobankError):  # a full disk; the next round tries again
                 while self.writer.run(partial(thin, now=now_ms(), at_once=2000)) == 2000 and not self._ended.is_set():
                     pass
-
-
-def find_banks(folder: Path) -> Sequence[Path]:
-    """Return the banks in a folder, or the one that it is.
-
-    Raises:
-        InputError: There are none.
-    """
-    if archive.bank_file(folder).is_file():
-        return [folder]
-    found = sorted(path.parent for path in folder.glob("*/bank.safetensors"))
-    if not found:
-        raise InputError(
-            "no banks", where=folder, hint="make one with `echobank fit FOLDER --machine NAME --out BANKS`"
-        )
-    return found
-
-
-def usual_floor(folder: Path) -> int:
-    """Return how many bytes of a disk are left free: 1 GiB, of a small disk a twentieth."""
-    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
-    return min(1 << 30, shutil.disk_usage(there).total // 20)
 
 
 def _hold(folder: Path) -> FileLock:
