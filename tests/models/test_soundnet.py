@@ -17,7 +17,7 @@ from echobank.models.encoders.soundnet import HOP, PARTS, SAMPLE_RATE, SHAPES, S
 from echobank.models.weights import soundnet_weights
 from echobank.models.weights.cards import CARDS
 from echobank.models.weights.package_index import IndexSettings
-from echobank.models.weights.soundnet_weights import CACHED, MEMBER, convert, load, obtain
+from echobank.models.weights.soundnet_weights import MEMBER, convert, load, obtain
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -226,10 +226,10 @@ def test_a_wrong_hash_reads_and_keeps_nothing(tmp_path, monkeypatch):
     ):
         with pytest.raises(WeightsError, match="SHA-256"):
             call()
-    assert not (tmp_path / "cache" / CACHED).exists()
+    assert not (tmp_path / "cache" / CARDS["soundnet"].kept).exists()
 
 
 def test_a_damaged_cache_is_refused(tmp_path):
-    (tmp_path / CACHED).write_bytes(b"\x00" * 100)
+    (tmp_path / CARDS["soundnet"].kept).write_bytes(b"\x00" * 100)
     with pytest.raises(EchobankError, match="remove it"):
         load(CARDS["soundnet"], obtain(CARDS["soundnet"], tmp_path), "cpu", "fp32", False)

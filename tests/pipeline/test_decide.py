@@ -1,6 +1,7 @@
 """Deciding again: the decisions that inferring at that rate would have made, and nothing else changes."""
 
 import dataclasses
+import json
 import re
 
 import pytest
@@ -50,6 +51,10 @@ def test_it_prints_clips_rate_interval_threshold_and_calls_of_each_domain(own_pr
     assert decide(own_project, "--far", "0.2") == 0
     out = capsys.readouterr().out
     assert re.search(r"fan section 00: \d+ of 12 clips called anomalous", out)
+    assert decide(own_project, "--far", "0.2", "--json") == 0
+    machine = json.loads(capsys.readouterr().out)["machines"][0]
+    assert machine["key"] == ["fan", "00"] and machine["clips"] == 12
+    assert f"threshold {machine['thresholds'][0]['value']:.6g}" in out
     for domain, n in (("source", 8), ("target", 4)):
         line = rf"{domain}: n = {n}, asked 20 %, true rate \d+\.\d to \d+\.\d %, threshold \d\.\d+"
         assert re.search(line, out)

@@ -1,6 +1,7 @@
 """A study from recordings to its table, through the command line."""
 
 import csv
+import json
 from math import sqrt
 from statistics import fmean, harmonic_mean
 
@@ -39,7 +40,11 @@ def test_study_agrees_with_the_main_job_and_goes_on_where_it_was(project, capsys
     assert first[2]["failure"] and not first[2]["official_score"] and first[2]["failure"] in out
     assert {p.name for p in (project.results / "study").iterdir()} == {"study.csv", "study.md", "study.svg"}
     kept = {path: path.stat().st_mtime_ns for path in (project.folder / "cache/study").iterdir()}
-    assert run_study(project, "pooling=mean,max", "k=1,2,99") == 0
+    capsys.readouterr()
+    assert run_study(project, "pooling=mean,max", "k=1,2,99", "--json") == 0
+    said = json.loads(capsys.readouterr().out)["settings"]
+    assert [row["official_score"] for row in said[:2]] == [float(row["official_score"]) for row in first[:2]]
+    assert "official_score" not in said[2] and said[2]["failure"] == first[2]["failure"]
     assert rows(project) == first
     assert kept == {path: path.stat().st_mtime_ns for path in (project.folder / "cache/study").iterdir()}
 

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The console command `echobank`: finds the subcommand, runs it, turns errors into one line and an exit code.
 
 Each subcommand is a module of this package with `add_arguments(parser)` and `run(args) -> int`; only the one
@@ -26,6 +27,10 @@ exit codes: 0 done, 1 anomalies found (score), 2 bad input, 3 something was skip
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code; errors are one line on stderr, a bug is a traceback."""
+    if "_ARGCOMPLETE" in os.environ:
+        from echobank.cli.completion import complete
+
+        complete()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command not in COMMANDS:

@@ -36,10 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, description=work.__doc__, help=(work.__doc__ or "").partition(".")[0].lower())
         action.add_argument("bank", metavar="BANK", help="folder or file of the bank")
         action.set_defaults(work=work)
+        if name in ("info", "diff"):
+            action.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
         if name == "info":
             action.add_argument("--rows", action="store_true", help="list every window with where it came from")
             action.add_argument("--log", action="store_true", help="list every change")
-            action.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
         if name == "add":
             action.add_argument("files", metavar="FILE", nargs="+", help="healthy recordings, or folders of them")
             add_tags(action)
@@ -186,6 +187,9 @@ def diff(args: argparse.Namespace) -> int:
     from echobank.machines import curate
 
     result = curate.difference(_load(args.bank), _load(args.other))
+    if args.json:
+        print(to_json(dataclasses.asdict(result)))
+        return 0
     for sign, files in (("+", result.added), ("-", result.removed)):
         for file in files:
             print(f"{sign} {file}")

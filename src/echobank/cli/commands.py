@@ -31,6 +31,7 @@ GROUPS = {
         "fleet": "embed, fit and score many machines on Ray",
     },
     "first steps": {
+        "doctor": "check what is installed and at hand, and score one tiny recording",
         "synth": "write a synthetic data set in the DCASE 2025 layout",
     },
 }

@@ -17,11 +17,14 @@ docs/thresholds.md has the rates that were measured.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
+from echobank.cli.outputs import add_json
 from echobank.detection.decision import ASSUMES, METHODS
 from echobank.detection.threshold import Threshold
 from echobank.errors import EXIT_OK
+from echobank.names import to_json
 from echobank.pipeline.decide import decide_again
 
 
@@ -33,11 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out", default="clip", choices=("clip", "state"), help="what a bank's clip is scored without (clip)"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Decide again and print the thresholds."""
-    for decided in decide_again(Path(args.results), args.method, args.far, args.leave_out):
+    every = decide_again(Path(args.results), args.method, args.far, args.leave_out)
+    if args.json:
+        listed = [dataclasses.asdict(decided) for decided in every]
+        print(to_json({"method": args.method, "assumes": ASSUMES[args.method], "machines": listed}))
+        return EXIT_OK
+    for decided in every:
         machine, section = decided.key
         print(f"{machine} section {section}: {decided.called} of {decided.clips} clips called anomalous")
         for threshold in decided.thresholds:

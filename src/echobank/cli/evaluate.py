@@ -1,13 +1,13 @@
 """Official score of the score CSVs of any system, with the truth from file names or from the official folders.
 
 The last line on stdout is `official score: <fraction>`; `evaluation.csv` and `evaluation.json`
-hold every figure.
+hold every figure, and --json prints the latter instead.
 """
 
 import argparse
 from pathlib import Path
 
-from echobank.cli.outputs import CSV, check_output, refuse_overwriting
+from echobank.cli.outputs import CSV, add_json, check_output, refuse_overwriting
 from echobank.errors import EXIT_OK
 from echobank.evaluation.intervals import measure_intervals
 from echobank.evaluation.level_alone import level_alone, read_levels
@@ -15,6 +15,7 @@ from echobank.evaluation.metrics import evaluate
 from echobank.evaluation.result_table import evaluation_csv, evaluation_facts, evaluation_table
 from echobank.evaluation.submission import find_results, read_decisions, read_scores
 from echobank.evaluation.truth import load_truth
+from echobank.names import to_json
 from echobank.storage import write_json, write_text
 
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="where evaluation.csv goes, evaluation.json beside it (default: into --results)"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
     level = level_alone(read_levels(folder), scores, truth, evaluation)
     intervals = measure_intervals(evaluation.labelled)
     write_text(out, evaluation_csv(evaluation, intervals))
-    facts = evaluation_facts(evaluation, intervals)
-    write_json(out.with_suffix(".json"), facts | ({"level_alone": level.to_values()} if level else {}))
+    facts = evaluation_facts(evaluation, intervals) | ({"level_alone": level.to_values()} if level else {})
+    write_json(out.with_suffix(".json"), facts)
+    if args.json:
+        print(to_json(facts))
+        return EXIT_OK
     print(evaluation_table(evaluation, intervals))
     for sentence in level.sentences if level else ():
         print(sentence)

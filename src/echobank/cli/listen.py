@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echobank.cli.outputs import add_json
 from echobank.cli.own import add_engine, machine_name, seconds, seconds_from_zero, size
 from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of, try_sinks
 from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--source", metavar="NAME=SOURCE", action="append", default=[], help="one of several machines")
     parser.add_argument("--list", action="store_true", help="list the microphones with their rates")
+    add_json(parser, "with --list: one JSON object in place of lines")
     parser.add_argument("--rate", type=int, default=0, metavar="HZ", help="rate of raw samples or of the microphone")
     parser.add_argument("--channels", type=int, default=0, metavar="N", help="their number of channels (default: 1)")
     parser.add_argument("--format", default="s16le", help="raw samples: u8, s16le, s24le, s32le, f32le or f64le")
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Listen until interrupted, or until standard input ends."""
     if args.list:
-        return _list()
+        return _list(as_json=args.json)
     if args.record:
         return _record(args)
     if args.bank is None or (args.address is None) == (not args.source):
@@ -142,13 +144,16 @@ def _clips(args: argparse.Namespace) -> "ClipSettings | None":
     )
 
 
-def _list() -> int:
+def _list(*, as_json: bool) -> int:
+    from echobank.names import to_json
     from echobank.watch.feeds.microphone import devices
 
     found = devices()
-    for device in found:
+    for device in () if as_json else found:
         print(f"mic:{device.index}\t{device.name}\t{device.channels} channels\t{device.rate} Hz")
-    if not found:
+    if as_json:
+        print(to_json({"microphones": [dataclasses.asdict(device) for device in found]}))
+    elif not found:
         print("no microphone")
     return 0
 

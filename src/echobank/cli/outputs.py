@@ -1,10 +1,11 @@
-"""Places that a command writes to, checked before it does any work.
+"""Places that a command writes to, checked before it does any work; and `--json`.
 
 Every option that names an output file passes through here: its name must end as such a file does, and what the command
 reads is never overwritten. Recordings and banks end differently from everything that may be written, so no slip of the
 hand, such as `--report today/*.wav`, can cost one.
 """
 
+import argparse
 import csv
 import io
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,11 @@ PAGE = (".html", ".htm")
 TABLE = (".csv", ".jsonl", ".parquet")
 CSV = (".csv",)
 CHECKPOINT = (".pt", ".pth")
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object in place of the table") -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help=what)
 
 
 def check_output(

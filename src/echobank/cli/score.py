@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echobank.cli.outputs import add_json
 from echobank.cli.own import add_bank, add_far, open_bank
 from echobank.cli.progress import bar
 from echobank.data.folder import LeftOut
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TABLE",
         help="table to write: .csv, .jsonl or .parquet; an interrupted run goes on (default: CSV on standard output)",
     )
+    add_json(parser, "JSON lines on standard output in place of CSV")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_far(parser)
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         result = score_to_table(machine, args.bank, paths, args.out, bar, see)
         print(f"wrote {args.out}", file=sys.stderr)
     else:
-        result = _print(machine, paths, see)
+        result = _print(machine, paths, see, as_json=args.json)
     if digest:
         from echobank.machines.page import write_page
 
@@ -81,14 +83,18 @@ def _existing(files: list[str], left_out: LeftOut) -> list[Path]:
     return [*found, *dict.fromkeys(missing)]
 
 
-def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object]) -> "Tally":
+def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object], *, as_json: bool) -> "Tally":
     from echobank.machines.score import Counting, score_stream
-    from echobank.machines.table import write_csv_rows
+    from echobank.machines.table import write_csv_rows, write_json_rows
 
     counting = Counting()
-    write_csv_rows(sys.stdout, (), header=True)
+    if not as_json:
+        write_csv_rows(sys.stdout, (), header=True)
     for rows in score_stream(machine, paths):
-        write_csv_rows(sys.stdout, counting.watch(rows, see), header=False)
+        if as_json:
+            write_json_rows(sys.stdout, counting.watch(rows, see))
+        else:
+            write_csv_rows(sys.stdout, counting.watch(rows, see), header=False)
         sys.stdout.flush()
     return counting.result()
 

@@ -13,8 +13,11 @@ A back-end of joined encoders may look at one of them, and members of a fusion s
 import argparse
 
 from echobank.cli.options import add_config, read_config, report_skipped
+from echobank.cli.outputs import add_json
 from echobank.cli.progress import bar
 from echobank.evaluation.grid import parse_grid
+from echobank.evaluation.study_table import study_rows
+from echobank.names import to_json
 from echobank.pipeline.run import Run
 from echobank.pipeline.study import study
 
@@ -25,12 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grid", metavar="AXIS=VALUE,...", nargs="+", action="extend", required=True, help="what to combine"
     )
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Study, and print one line per setting."""
     config = read_config(args)
     studied = study(Run(config, bar), parse_grid(args.grid, config))
+    if args.json:
+        print(to_json({"settings": study_rows(studied.results), "files": [str(path) for path in studied.files]}))
+        return report_skipped(studied.skipped)
     for result in studied.results:
         if result.evaluation:
             low, high = result.over_clips.low, result.over_clips.high

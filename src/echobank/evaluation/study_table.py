@@ -14,6 +14,15 @@ _DOMAINS = ("source", "target")
 _NOISE = "within noise"
 
 
+def study_rows(results: Sequence[CellResult]) -> list[dict[str, object]]:
+    """Return every figure of every setting as plain values for JSON; what does not exist is left out or None."""
+    rows = [_row(result) for result in results]
+    return [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
 def study_csv(results: Sequence[CellResult]) -> str:
     """Return every figure of every setting; fractions, seconds and bytes; empty where there is none."""
     names = [f"{r.machine}_{r.section}" for r in _machines(results)]

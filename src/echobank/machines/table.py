@@ -51,6 +51,12 @@ def write_csv_rows(stream: TextIO, verdicts: Iterable[Verdict], *, header: bool)
     writer.writerows(plain(verdict) for verdict in verdicts)
 
 
+def write_json_rows(stream: TextIO, verdicts: Iterable[Verdict]) -> None:
+    """Write verdicts as JSON lines to an open stream."""
+    for verdict in verdicts:
+        stream.write(to_json(plain(verdict)) + "\n")
+
+
 def _write_csv(path: Path, verdicts: Iterable[Verdict]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         write_csv_rows(stream, verdicts, header=True)
@@ -58,8 +64,7 @@ def _write_csv(path: Path, verdicts: Iterable[Verdict]) -> None:
 
 def _write_lines(path: Path, verdicts: Iterable[Verdict]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        for verdict in verdicts:
-            stream.write(to_json(plain(verdict)) + "\n")
+        write_json_rows(stream, verdicts)
 
 
 def _write_parquet(path: Path, verdicts: Iterable[Verdict]) -> None:

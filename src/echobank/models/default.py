@@ -5,11 +5,12 @@ which was chosen once by evidence (docs/encoders.md) and never by the data set.
 """
 
 import dataclasses
+from pathlib import Path
 
 from echobank.models.registry import find_card, find_weights
 from echobank.models.torch_extra import has_torch
 from echobank.models.weights.cards import SMALL
-from echobank.models.weights.weights_cache import cache_folder
+from echobank.models.weights.weights_cache import cached_file
 from echobank.progress import Progress, silent
 from echobank.settings import Config
 
@@ -32,11 +33,18 @@ def settle_encoder(config: Config, progress: Progress = silent) -> tuple[Config,
     return dataclasses.replace(config, model=dataclasses.replace(config.model, embedding=name)), why
 
 
+def encoder_at_hand(cache: Path | str | None = None) -> str:
+    """Return the encoder that `auto` stands for if nothing may be downloaded."""
+    if has_torch() and cached_file(find_card(_OFFICIAL), cache).is_file():
+        return _OFFICIAL
+    return SMALL if cached_file(find_card(SMALL), cache).is_file() else _LAST
+
+
 def _choose(config: Config, progress: Progress) -> tuple[str, str]:
     weights = config.weights
     if weights.path:
         return weights.path, f"the encoder is {weights.path}, as its weights are given"
-    at_hand = (cache_folder(weights.cache) / find_card(_OFFICIAL).file).exists()
+    at_hand = cached_file(find_card(_OFFICIAL), weights.cache).exists()
     if at_hand and has_torch():
         return _OFFICIAL, f"the encoder is {_OFFICIAL}, as its weights are at hand"
     official = f"the weights of {_OFFICIAL} are not at hand (`echobank weights {_OFFICIAL}` fetches them)"

