@@ -14,7 +14,7 @@ from echobank.data.folder import recordings_in
 from echobank.detection.bank import load_bank
 from echobank.errors import InputError
 from echobank.machines.archive import bank_file
-from echobank.machines.listener import WindowSource
+from echobank.machines.window_sources import WindowSource
 from tests.machines.sounds import RATE, full_disk, healthy_folder, hum, with_tone, write
 from tests.requirements import needs
 

@@ -12,8 +12,8 @@ from echobank.detection.bank import load_bank, save_bank
 from echobank.detection.leave_one_out import Dropped
 from echobank.errors import BankError
 from echobank.machines import archive, curate
-from echobank.machines.listener import WindowSource
 from echobank.machines.machine import calibrated, calibration_of, open_machine
+from echobank.machines.window_sources import WindowSource
 from tests.golden.before.backends import unpack
 from tests.golden.before.places import HERE
 from tests.machines.sounds import hum, write

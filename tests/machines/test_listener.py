@@ -5,7 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from echobank.machines.listener import Listener, WindowSource
+from echobank.machines.listener import Listener
+from echobank.machines.window_sources import WindowSource
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
 from tests.machines.sounds import hum, write

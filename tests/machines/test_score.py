@@ -13,10 +13,10 @@ from echobank.data.windows import read_windows
 from echobank.detection.calibration import calibrate
 from echobank.journal import Journal
 from echobank.machines import score as scoring
-from echobank.machines.listener import WindowSource
 from echobank.machines.machine import Machine, open_machine
 from echobank.machines.score import journal_file, score_to_table
 from echobank.machines.verdict import COLUMNS
+from echobank.machines.window_sources import WindowSource
 from tests.machines.sounds import hum, write
 
 

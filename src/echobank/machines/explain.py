@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from echobank.data.windows import Window
 from echobank.errors import AudioError, BankError, InputError
-from echobank.machines.listener import Heard, feature_of
+from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine, locate
 from echobank.machines.regions import Region, excess_db, find_regions, without
 from echobank.machines.verdict import REMEMBERED, Verdict
+from echobank.machines.window_sources import feature_of
 from echobank.models.encoder import Feature, Float32, Sourced
 from echobank.models.feeding import tokens_of
 
