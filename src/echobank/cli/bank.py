@@ -26,7 +26,7 @@ from echobank.machines.tags import find_recordings
 from echobank.names import to_json
 
 if TYPE_CHECKING:
-    from echobank.machines.fit import Harvest
+    from echobank.machines.harvest import Harvest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,8 @@ def add(args: argparse.Namespace) -> int:
     from echobank.cli.options import report_skipped
     from echobank.data.folder import LeftOut
     from echobank.machines import curate
-    from echobank.machines.fit import gather, roots_of
+    from echobank.machines.fit import roots_of
+    from echobank.machines.harvest import gather
     from echobank.machines.machine import listener_of, own_machine
 
     bank = _load(args.bank)

@@ -10,7 +10,7 @@ from echobank.cli.own import add_far, add_tags, machine_name, seconds, tagging
 from echobank.cli.progress import bar
 
 if TYPE_CHECKING:
-    from echobank.machines.fit import Harvest
+    from echobank.machines.harvest import Harvest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from echobank.fleet.location import Location
 from echobank.fleet.reasons import Reasons
 from echobank.fleet.replay import replay
 from echobank.machines import archive
-from echobank.machines.fit import FitSettings, Harvest, fit_heard
+from echobank.machines.fit import FitSettings, fit_heard
+from echobank.machines.harvest import Harvest
 from echobank.machines.machine import Machine
 from echobank.machines.tags import Tagging
 from echobank.settings import Config

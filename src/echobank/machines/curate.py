@@ -16,9 +16,9 @@ from echobank.detection.growth import grown_scores
 from echobank.detection.leave_one_out import Dropped
 from echobank.detection.search import Index
 from echobank.errors import BankError, InputError
-from echobank.machines.fit import Harvest
 from echobank.machines.gain import LEVEL
 from echobank.machines.groups import in_groups
+from echobank.machines.harvest import Harvest
 from echobank.machines.machine import (
     backend_of,
     calibrated,

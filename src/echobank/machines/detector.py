@@ -14,7 +14,8 @@ from echobank.data.windows import cut_stream
 from echobank.errors import InputError
 from echobank.machines import archive, curate
 from echobank.machines.explain import Explanation, explain
-from echobank.machines.fit import FitSettings, Harvest, fit_machine, gather, machine_config, roots_of
+from echobank.machines.fit import FitSettings, fit_machine, machine_config, roots_of
+from echobank.machines.harvest import Harvest, gather
 from echobank.machines.health import Health, health
 from echobank.machines.machine import Machine, assemble, open_machine
 from echobank.machines.score import score_stream

@@ -8,7 +8,7 @@ from pathlib import Path
 from echobank.detection.bank import Bank
 from echobank.errors import InputError
 from echobank.machines import archive, curate
-from echobank.machines.fit import gather
+from echobank.machines.harvest import gather
 from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine, open_machine
 from echobank.machines.tags import Tagging
