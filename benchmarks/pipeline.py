@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def encoder_alone(paths: list[Path], args: argparse.Namespace) -> float:
-    """Return seconds a clip of the encoder on clips that are in memory, the first batch left out."""
+    """Return seconds per clip of the encoder on clips that are in memory, the first batch left out."""
     encoder = load_encoder(args.embedding, precision=args.precision, weights=args.weights)
     waves = [read_clip(path, sample_rate=encoder.facts.sample_rate).samples for path in paths]
     encoder.tokens(waves[:8])

@@ -3,7 +3,7 @@
     echobank export FILE --out DIR [--int8]
     python benchmarks/runtimes.py --weights FILE --onnx DIR/*.onnx
 
-One clip of 10 s at a time, which is all that the ONNX file takes; rounds are interleaved and medians are told. OpenVINO
+One clip of 10 s at a time, which is all that the ONNX file takes; rounds are interleaved, medians are printed. OpenVINO
 runs where it is installed (`pip install openvino`), in fp32 and in bf16.
 """
 

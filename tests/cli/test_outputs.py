@@ -83,7 +83,7 @@ def test_a_pattern_of_the_shell_after_report_costs_no_recording(there, tmp_path,
     "asked",
     [
         ["evaluate", "--results", "run", "--out", "run/anomaly_score_fan_section_00_test.csv"],
-        ["evaluate", "--results", "run", "--out", "run/run.csv"],  # run.json would lie beside it
+        ["evaluate", "--results", "run", "--out", "run/run.csv"],  # run.json would go next to it
         ["finetune", "--merge", "a.pt", "--out", "link.pt"],
         ["distil", "--teacher", "soundnet+w/beats_tiny.pt", "--out", "w"],
         ["score", "banks/pump", "notes.csv", "--out", "notes.csv"],

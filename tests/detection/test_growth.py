@@ -1,4 +1,4 @@
-"""A bank that has grown scores itself as one that was searched anew."""
+"""A bank that has grown scores itself as one that was searched from scratch."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def near_ties(found, expected):
 
 
 def grown(n, more, k, metric, seed, *, bands=1, backend="knn"):
-    """Return the scores of a grown bank, and those of the same bank searched anew."""
+    """Return the scores of a grown bank, and those of the same bank searched from scratch."""
     rng = np.random.default_rng(seed)
     scoring = Scoring(backend, metric, k)
     vectors = rng.standard_normal((n + more, bands, 3)).astype(np.float32).round(1)  # near ones, equal ones

@@ -1,4 +1,4 @@
-"""Makes the references of BEATs anew with the official code, or compares the committed ones with it.
+"""Makes the references of BEATs again with the official code, or compares the committed ones with it.
 
     git clone https://github.com/microsoft/unilm
     pip install torchaudio          # of the same release as torch; the official front end needs it

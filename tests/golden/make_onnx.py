@@ -1,4 +1,4 @@
-"""Makes the outputs of published ONNX encoders anew, with onnxruntime alone, or compares the committed ones with them.
+"""Makes the outputs of published ONNX encoders again, with onnxruntime alone, or compares the committed ones with them.
 
 DIR holds soundnet_features.onnx and mn04_features.onnx, the files whose SHA-256 `models/weights/cards.py` gives.
 

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def asked_again():
-    """Let every test ask the processor, and forget what it was told."""
+    """Let every test ask the processor, and forget its answer."""
     answers = device._bf16_is_faster, device._pack_and_multiply_works
     for answer in answers:
         answer.cache_clear()

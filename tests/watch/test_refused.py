@@ -1,4 +1,4 @@
-"""What the system refuses is a trouble that ends by itself; what an address or a broker cannot be is told at once."""
+"""What the system refuses is a trouble that ends by itself; an impossible address or broker is reported at once."""
 
 import pytest
 

@@ -174,7 +174,7 @@ def compact(args: argparse.Namespace) -> int:
 
 
 def calibrate(args: argparse.Namespace) -> int:
-    """Compute the threshold anew, for another false-alarm rate with --far."""
+    """Compute the threshold again, for another false-alarm rate with --far."""
     from echobank.machines import curate
 
     before = _load(args.bank)

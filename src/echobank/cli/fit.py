@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     for notice in machine.notices:
         print(notice, file=sys.stderr)
     if said := describe_shift(before, [item.level_dbfs for item in harvest.heard]):
-        print(f"level, beside the bank that lay there: {said}")
+        print(f"level, compared with the bank that was replaced: {said}")
     print(f"wrote {archive.bank_file(path)}")
     if archive.revision_of(bank) > 1:
         print(f"to restore the bank that was there: echobank bank undo {path}")

@@ -219,7 +219,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 class _Showing:
-    """Shows how far a run is: a bar on a terminal, a line a minute elsewhere."""
+    """Shows how far a run is: a bar on a terminal, one line per minute elsewhere."""
 
     def __init__(self, label: str) -> None:
         self._label = label

@@ -30,7 +30,7 @@ def check_output(
     """Return the path of an output file after checking that it may be written.
 
     Args:
-        path: Where it goes; a file of an earlier run may lie there.
+        path: Where it goes; a file of an earlier run may be there.
         suffixes: How its name may end.
         option: The option that names it, for messages.
         reads: Files that the command reads; None stands for one that was not given.
@@ -67,7 +67,7 @@ def refuse_overwriting(path: Path, option: str, reads: Iterable[Path | str | Non
 def check_growing(
     path: Path | str, columns: Sequence[str], option: str, reads: Iterable[Path | str | None] = ()
 ) -> Path:
-    """Return the path of a CSV that rows are appended to, after checking that what lies there has the same columns.
+    """Return the path of a CSV that rows are appended to, after checking that what is there has the same columns.
 
     Raises:
         InputError: As `check_output`, or the file is another table or no table at all.

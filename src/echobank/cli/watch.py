@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="where recordings land; sub-folders count")
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in watch/)")
     parser.add_argument("--settle", type=seconds, default=2.0, help="a file must stay the same so long (default: 2s)")
-    parser.add_argument("--only-new", action="store_true", help="leave out what lies there at the first start")
+    parser.add_argument("--only-new", action="store_true", help="leave out what is there at the first start")
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
     add_watching(parser, poll=1.0)
 

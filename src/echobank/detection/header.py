@@ -4,7 +4,7 @@ One schema number, `SCHEMA`, for both kinds of bank: of a DCASE run, and of an o
 that reads a header by string keys; `migrated` opens the headers of every older schema:
 
 1 and 2: mappings `made_by` and `settings`, rows and leave-one-out scores as JSON (1 had no extras).
-3: the fields of `BankHeader`; rows and scores lie beside it as tensors (`echobank.detection.bank`).
+3: the fields of `BankHeader`; rows and scores are stored next to it as tensors (`echobank.detection.bank`).
 """
 
 import json
@@ -189,7 +189,7 @@ class BankHeader:
 
 @dataclass(frozen=True)
 class Migrated:
-    """What the header of an older schema held: a header of today, and what now lies beside it."""
+    """What the header of an older schema held: a header of today, and what is now stored next to it."""
 
     header: BankHeader
     rows: tuple[Row, ...]

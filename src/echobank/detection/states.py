@@ -28,7 +28,7 @@ def state_scores(bank: Bank, make: Callable[[], Backend]) -> Float64:
     """Return the score of each row against the bank without its operating state, float64[N].
 
     Beside the rows of a state, those of the same group (copies, identical files) are left out. The back-end is fitted
-    anew on what is left, so that nothing it learned knows the state.
+    again on what is left, so that nothing it learned knows the state.
 
     Args:
         bank: The bank.
@@ -40,7 +40,7 @@ def state_scores(bank: Bank, make: Callable[[], Backend]) -> Float64:
     states = np.unique(states_of(bank), return_inverse=True)[1]
     if states.max() == 0:
         raise BankError(
-            "the bank holds one operating state: what another would score cannot be told",
+            "the bank holds one operating state: what another would score is unknown",
             hint="set decision.leave_out to clip, or fit on recordings of several states",
         )
     folds = states % min(FOLDS, states.max() + 1)

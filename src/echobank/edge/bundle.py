@@ -83,7 +83,7 @@ def write_bundle(machine: Machine, bank: Path | str, out: Path | str, *, sample_
     Args:
         machine: The machine, at the false-alarm rate in force.
         bank: Where its bank lies.
-        out: The folder; a package that lies there is replaced.
+        out: The folder; a package that is there is replaced.
         sample_rate: Rate of the device's recorder, Hz; None is the encoder's own.
 
     Raises:

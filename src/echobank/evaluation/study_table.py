@@ -57,7 +57,7 @@ def study_markdown(results: Sequence[CellResult], reference: Cell, facts: Sequen
     heads += ["official score", "over clips", "over machines", "difference to reference"]
     heads += [f"{machine.machine} source / target / pAUC" for machine in machines]
     heads += [f"false alarms {domain} at {'/'.join(f'{100 * r:g}' for r in RATES)} %" for domain in _DOMAINS]
-    heads += ["fit s", "score ms a clip", "peak MiB"]
+    heads += ["fit s", "score ms per clip", "peak MiB"]
     clips = _clips(results)
     lines = ["# Study", "", *(f"- {fact}" for fact in facts)]
     lines += [f"- The same for all: {', '.join(fixed)}."] if fixed else []

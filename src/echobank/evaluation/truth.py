@@ -142,7 +142,7 @@ def _official(folder: Path | str) -> Truth:
         raise InputError(f"there is no {_DATA}/{table_name(_PREFIX, ('<machine>', '<nn>'))}", where=folder)
     domains, attributes = _read(Path(folder), _DOMAIN, binary), _read(Path(folder), _ATTRIBUTES, str)
     if not domains and not attributes:
-        raise InputError(f"there is no {_DOMAIN}", where=folder, hint=f"it lies beside the official {_DATA}")
+        raise InputError(f"there is no {_DOMAIN}", where=folder, hint=f"it belongs beside the official {_DATA}")
     return {key: _official_machine(key, labels, domains, attributes) for key, labels in data.items()}
 
 

@@ -1,7 +1,7 @@
 """The archive: the bank file of one machine and its earlier states, so that every change can be undone.
 
 `banks/pump7` is a folder with `bank.safetensors` and `history/<revision>.safetensors`; a path that ends in
-`.safetensors` is a bank file whose history lies beside it in `<stem>.history/`. A change first copies the present
+`.safetensors` is a bank file whose history is next to it in `<stem>.history/`. A change first copies the present
 bank into the history, then replaces it in one step: killed in between, the bank is the old one.
 """
 
@@ -68,7 +68,7 @@ def change(path: Path | str, work: Callable[[Bank], Bank], action: str, **facts:
 
 
 def put(path: Path | str, bank: Bank, action: str, **facts: Any) -> Bank:
-    """Write a bank that is new, or that replaces whatever lies there; the old one can be restored by `undo`.
+    """Write a bank that is new, or that replaces whatever is there; the old one can be restored by `undo`.
 
     Raises:
         BankError: Another program is changing the bank.

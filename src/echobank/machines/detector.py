@@ -65,7 +65,7 @@ class Detector:
         return self
 
     def score(self, files: Iterable[Path | str] | Path | str) -> list[Verdict]:
-        """Return one verdict a window of recordings, or of folders of them.
+        """Return one verdict per window of recordings, or of folders of them.
 
         Raises:
             InputError: There is nothing to score, or nothing was fitted.
@@ -128,7 +128,7 @@ class Detector:
         return self
 
     def save(self, path: Path | str) -> None:
-        """Write the bank, with the rate that `decide` set; a bank that lies there can be restored by `bank undo`.
+        """Write the bank, with the rate that `decide` set; a bank that was there can be restored by `bank undo`.
 
         Raises:
             BankError: Another program is changing the bank.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def study_figure(results: Sequence[CellResult], reference: int) -> str:
-    """Return an SVG file, a row a setting in the order of the grid; settings that failed are left out.
+    """Return an SVG file, one row per setting in the order of the grid; settings that failed are left out.
 
     Args:
         results: The settings.

@@ -47,7 +47,7 @@ class LessonPlan:
         return int(order[position])
 
     def lesson(self, number: int, teachers: Teachers) -> Lesson:
-        """Return a lesson, from the cache where it lies there whole; numbers below 0 are for validation.
+        """Return a lesson, from the cache where it is there whole; numbers below 0 are for validation.
 
         Raises:
             AudioError: A recording has become unreadable.

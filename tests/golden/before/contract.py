@@ -126,7 +126,7 @@ def titles(text: str) -> list[str]:
 
 
 def statics() -> Plain:
-    """Return what can be told without running anything."""
+    """Return what is known without running anything."""
     commands: Plain = {}
     for command in COMMANDS:
         commands |= options(command)

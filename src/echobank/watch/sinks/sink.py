@@ -1,6 +1,6 @@
 """A sink: a place that messages go to. `send` returns when the other side has taken the messages, and raises when not.
 
-Troubles name the host alone: a path or query of a webhook is often a secret, and troubles are told to other sinks.
+Troubles name the host alone: a path or query of a webhook is often a secret, and troubles are sent to other sinks.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Commanded(Protocol):
-    """A sink through which a machine is told to pause and to resume."""
+    """A sink that can pause and resume a machine."""
 
     def obey(self, take: Callable[[str], None]) -> None:
         """Hand every word that comes to a function, in a thread of the sink's own."""
