@@ -1,8 +1,12 @@
 """A package scores as its bank does: every encoder, pooling and back-end that can go, at every rate of a recorder."""
 
-import pytest
+from types import SimpleNamespace
 
-from echobank.edge.parity import EdgeRunner, compare_package, read_samples
+import numpy as np
+import pytest
+import soxr
+
+from echobank.edge.parity import EdgeRunner, compare_package, cuts, read_samples
 from echobank.errors import BankError
 from echobank.machines.machine import open_machine
 from tests.edge.machines import compared, fit, random_soundnet
@@ -84,3 +88,13 @@ def test_the_graph_says_p_value_and_row(bank, new, tmp_path):
             assert (round(scored.start, 3), round(scored.seconds, 3)) == (verdict.start, verdict.seconds)
             file, start = runner.facts.rows[scored.nearest]
             assert (file, start) == (verdict.nearest, verdict.nearest_start)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), ((48_000, 22_050), (96_000, 22_050), (44_100, 16_000), (16_000, 16_000)))
+def test_the_last_window_ends_where_the_resampler_ends(rate, wanted):
+    facts = SimpleNamespace(sample_rate=rate, encoder_rate=wanted, window_samples=1000, hop_samples=333.3)
+    ties = [length for length in range(4_000, 40_000) if 2 * length * wanted % (2 * rate) == rate]
+    for length in (*ties[:40], 4_001, 4_567, 30_011):
+        expected = len(soxr.resample(np.zeros(length, np.float32), rate, wanted))
+        begin, count = list(cuts(length, facts))[-1]
+        assert begin + count == expected

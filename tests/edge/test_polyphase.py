@@ -11,7 +11,7 @@ RATES = ((16_000, 22_050), (22_050, 16_000), (44_100, 22_050), (48_000, 22_050),
 
 
 @pytest.mark.parametrize(("rate", "wanted"), RATES)
-@pytest.mark.parametrize("seconds", (0.3, 1.2345))
+@pytest.mark.parametrize("seconds", (0.3, 1.2345, 1.01, 0.85 / 3))  # with lengths that end on half a sample
 def test_the_whole_clip_with_both_ends(rate, wanted, seconds, tmp_path):
     import onnxruntime
 

@@ -101,6 +101,27 @@ def test_equals_torch_in_every_layer(encoder, tensors, samples):
         np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+def exactly(encoder, waveform):
+    """The tokens in float64, from the same folded weights."""
+    x = waveform.astype(np.float64)[:, None] * 256
+    for folded in encoder.folded:
+        size, channels = folded.weight.shape
+        frames = np.lib.stride_tricks.sliding_window_view(x.ravel(), size)[:: 2 * folded.channels]
+        count = len(frames) // folded.pool * folded.pool
+        products = frames[:count] @ folded.weight.astype(np.float64) + folded.bias
+        x = np.maximum(products.reshape(-1, folded.pool, channels).max(axis=1), 0)
+    return np.stack([x[start : start + 4].max(axis=0) for start in range(0, len(x) - 3, 2)])
+
+
+@pytest.mark.parametrize("level", (0.1, 0.001))
+def test_quiet_and_loud_sound_is_summed_exactly(encoder, level):
+    waveform = (noise(66_150) * np.float32(10 * level)).astype(np.float32)
+    found, expected = encoder.tokens([waveform])[0][:, 0].astype(np.float64), exactly(encoder, waveform)
+    assert np.linalg.norm(found - expected) < 3e-7 * np.linalg.norm(expected)
+    means = found.mean(axis=0) - expected.mean(axis=0)
+    assert np.linalg.norm(means) < 1e-7 * np.linalg.norm(expected.mean(axis=0))
+
+
 @pytest.mark.network
 def test_published_weights_equal_the_oracle(tmp_path):
     oracle, motor = np.load(GOLDEN / "onnx" / "soundnet.npz"), np.load(GOLDEN / "beats" / "waves.npz")["motor_10s"]

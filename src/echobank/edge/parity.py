@@ -92,7 +92,7 @@ class EdgeRunner:
 
 def cuts(length: int, facts: EdgeFacts) -> Iterator[tuple[int, int]]:
     """Yield begin and length at the encoder's rate of each window of a recording, as `data.windows` cuts it."""
-    total = (2 * length * facts.outputs + facts.period) // (2 * facts.period)
+    total = int(length / (facts.sample_rate / facts.encoder_rate) + 0.5)  # in float64, as the resampler counts
     size, hop, number, end = facts.window_samples, facts.hop_samples, 0, 0
     while round(number * hop) + size <= total:
         yield round(number * hop), size

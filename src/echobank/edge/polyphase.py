@@ -90,15 +90,15 @@ def _beginning(rate: int, wanted: int, reach: int, silence: tuple[int, int]) -> 
 
 
 def resample_whole(graph: Graph, samples: str, rate: int, wanted: int) -> str:
-    """Return a whole clip float32[T] at another rate, round(T wanted / rate) samples."""
+    """Return a whole clip float32[T] at another rate, T wanted / rate samples, rounded as soxr does."""
     if rate == wanted:
         return samples
     made = polyphase(rate, wanted)
     pads = graph.constant([made.reach, made.reach + made.period], np.int64)
     whole = made.apply(graph, graph.add("Pad", samples, pads), graph.constant([1.0], np.float32))
-    doubled = graph.add("Mul", graph.length(samples), graph.constant([2 * wanted], np.int64))
-    rounded = graph.add("Add", doubled, graph.constant([rate], np.int64))
-    return graph.slice(whole, 0, graph.add("Div", rounded, graph.constant([2 * rate], np.int64)))
+    length = graph.cast(graph.length(samples), "float64")
+    exact = graph.add("Div", length, graph.constant([rate / wanted], np.float64))  # and rounded as the resampler does
+    return graph.slice(whole, 0, graph.cast(graph.add("Add", exact, graph.constant([0.5], np.float64)), "int64"))
 
 
 def _resampled(columns: Float32, rate: int, wanted: int) -> Float32:

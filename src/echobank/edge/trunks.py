@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +68,46 @@ def tokens_of(graph: Graph, heard: HeardSound, encoder: Encoder, layer: int | No
 
 def _soundnet(graph: Graph, samples: str, encoder: SoundNet, layer: int | None) -> str:
     heard = repeated(graph, samples, soundnet.SHORTEST)
-    x = graph.shape(heard, (1, 1, -1))
-    last = len(soundnet.SHAPES) if layer is None else layer
-    for number, (folded, shape) in enumerate(zip(encoder.folded[:last], soundnet.SHAPES, strict=False)):
-        weight = folded.weight.reshape(shape.kernel, shape.channels_in, shape.channels_out).transpose(2, 1, 0)
-        scaled = weight * soundnet.SCALE if number == 0 else weight  # a power of 2: no digit is lost
-        constants = graph.constant(scaled, np.float32), graph.constant(folded.bias, np.float32)
-        x = graph.add("Relu", graph.add("Conv", x, *constants, strides=[soundnet.STRIDE]))
-        if shape.pool > 1:
-            x = graph.add("MaxPool", x, kernel_shape=[shape.pool], strides=[shape.pool])
-    if last == len(soundnet.SHAPES):
-        x = graph.add("MaxPool", x, kernel_shape=[soundnet.POOL_5], strides=[soundnet.POOL_5_STRIDE])
-    return graph.add("Transpose", x, perm=[2, 0, 1])
+    last = layer or len(soundnet.SHAPES)
+    first, second, *others = encoder.folded
+    scaled = replace(first, weight=first.weight * soundnet.SCALE)  # by a power of 2: no digit is lost
+    bias = graph.constant(first.bias[:, None])
+    x = graph.add("Relu", graph.add("Add", _convolved(graph, graph.shape(heard, (1, -1)), scaled), bias))
+    x = _around_means(graph, x, second) if last > 1 else graph.add("Transpose", x, perm=[1, 0])
+    for number, folded in enumerate(others, start=3):
+        x = _exact(graph, x, folded) if number <= last else x
+    x = graph.add("Unsqueeze", graph.cast(x, "float32"), graph.constant([1], np.int64))
+    if last < len(soundnet.SHAPES):
+        return x
+    channels = graph.add("Transpose", x, perm=[1, 2, 0])
+    pooled = graph.add("MaxPool", channels, kernel_shape=[soundnet.POOL_5], strides=[soundnet.POOL_5_STRIDE])
+    return graph.add("Transpose", pooled, perm=[2, 0, 1])
+
+
+def _convolved(graph: Graph, x: str, folded: soundnet.Folded) -> str:
+    """Return the max-pooled convolution float32[out, T'] of float32[in, T], without its bias."""
+    batch = graph.constant([0], np.int64)
+    weight = folded.weight.reshape(len(folded.weight) // folded.channels, folded.channels, -1).transpose(2, 1, 0)
+    convolved = graph.add("Conv", graph.add("Unsqueeze", x, batch), graph.constant(weight), strides=[soundnet.STRIDE])
+    pooled = graph.add("MaxPool", convolved, kernel_shape=[folded.pool], strides=[folded.pool])
+    return graph.add("Squeeze", pooled, batch)
+
+
+def _around_means(graph: Graph, x: str, folded: soundnet.Folded) -> str:
+    """Return the second layer float64[T', out] of float32[in, T]: what moves around the means, and they."""
+    means = graph.mean(x, 1, keep=True)
+    moved = graph.add("Transpose", _convolved(graph, graph.add("Sub", x, means), folded), perm=[1, 0])
+    weight = folded.weight.astype(np.float64).reshape(-1, folded.channels, len(folded.bias)).sum(axis=0)
+    row = graph.cast(graph.add("Transpose", means, perm=[1, 0]), "float64")
+    bias = graph.add("Add", graph.add("MatMul", row, graph.constant(weight)), graph.constant(folded.bias, np.float64))
+    return graph.add("Relu", graph.add("Add", graph.cast(moved, "float64"), bias))
+
+
+def _exact(graph: Graph, x: str, folded: soundnet.Folded) -> str:
+    """Return a layer without pool, float64[T', out] of float64[T, in]."""
+    frames = framed(graph, graph.shape(x, (-1,)), len(folded.weight), soundnet.STRIDE * folded.channels)
+    product = graph.add("MatMul", frames, graph.constant(folded.matrix))
+    return graph.add("Relu", graph.add("Add", product, graph.constant(folded.bias, np.float64)))
 
 
 def _decibels(graph: Graph, power: str) -> str:

@@ -20,7 +20,7 @@ class Windows {
     const joined = new Float32Array(this.held.length + block.length);
     joined.set(this.held); joined.set(block, this.held.length);
     this.held = joined;
-    const n = this.base + joined.length, total = Math.floor((2 * n * Q + P) / (2 * P));
+    const n = this.base + joined.length, total = Math.floor(n / (facts.sample_rate / facts.encoder_rate) + 0.5);
     const ready = last ? total : Math.floor((n - reach) / P) * Q;
     let begin;
     while ((begin = even(this.i * hop)) + size <= ready) { cuts.push([begin, size]); this.i++; this.end = begin + size; }
