@@ -72,6 +72,15 @@ def test_score_without_a_report_loads_no_heavy_library(folder, encoder):
     assert not {name for name in libraries if not name.startswith("__editable__")} - SCORE_LOADS
 
 
+def test_a_watch_loads_no_library_of_a_sink_that_is_not_there(folder):
+    assert fit(RUN + "sys.exit(code)", folder, "logmel_stats", "banks").returncode == 0
+    done = python(RUN + TELL, folder, "watch", "banks/logmel_stats", "healthy", "--once", "--csv", "watch.csv")
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.splitlines())
+    assert "echobank.watch.engine" in loaded
+    assert not loaded & HEAVY
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_loads_no_heavy_library(folder, command):
     code = "import sys\nfrom echobank.cli import main\n"

@@ -13,6 +13,7 @@ from echobank.watch.events import Closed, Opened, SilenceClosed, SilenceOpened, 
 from echobank.watch.sinks.mail import MailSink
 from echobank.watch.sinks.ntfy import NtfySink
 from echobank.watch.sinks.sink import SinkError
+from echobank.watch.sinks.webhook import WebhookSink
 
 ODD = Verdict("a.wav", 4.0, 2.0, 0.5, 0.01, 100.0, 1)
 WINDOW = {"machine": "Pumpe süd", "time": "now", "file_time": "", "verdict": ODD}
@@ -32,6 +33,7 @@ def ntfy():
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.got.append((self.path, self.headers["Authorization"], body))
             self.send_response(server.answer)
+            self.send_header("Location", f"http://127.0.0.1:{server.server_port}/elsewhere")
             self.end_headers()
 
         def log_message(self, *_):
@@ -59,6 +61,17 @@ def test_ntfy_says_what_happened_in_words(ntfy):
         sink.send(MESSAGES[:1])
     with pytest.raises(SinkError, match="did not answer"):
         NtfySink("http://127.0.0.1:9/machines").send(MESSAGES[:1])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_refused_and_followed_by_nobody(ntfy, status):
+    ntfy.answer = status
+    where = f"http://127.0.0.1:{ntfy.server_port}/machines"
+    for sink in (NtfySink(where, "tk_1"), WebhookSink(where)):
+        with pytest.raises(SinkError, match=f"refused a message: {status}"):
+            sink.send(MESSAGES[:1])
+        sink.close()
+    assert [path for path, _, _ in ntfy.got] == ["/", "/machines"]
 
 
 class Smtp(socketserver.StreamRequestHandler):

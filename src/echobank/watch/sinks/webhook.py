@@ -1,16 +1,10 @@
 """HTTP POST of every message."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from echobank.watch.events import Message
-from echobank.watch.sinks.sink import EVENTS, SinkError, digest, split_address
-
-if TYPE_CHECKING:
-    import requests
-
-_CONNECT_SECONDS = 5.0
-_ANSWER_SECONDS = 10.0
+from echobank.watch.sinks.posting import ANSWER_SECONDS, Poster
+from echobank.watch.sinks.sink import EVENTS, digest, split_address
 
 
 class WebhookSink:
@@ -18,31 +12,16 @@ class WebhookSink:
 
     remote = True
 
-    def __init__(self, url: str, kinds: frozenset[str] = EVENTS, *, timeout: float = _ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, kinds: frozenset[str] = EVENTS, *, timeout: float = ANSWER_SECONDS) -> None:
         parts = split_address(url, ("http", "https"), "a web address", "write --webhook https://host/path")
-        self.url, self.kinds, self._timeout = url, kinds, timeout
-        self._where = f"{parts.scheme}://{parts.hostname}"
+        self.url, self.kinds = url, kinds
         self.name = f"webhook-{parts.hostname}-{digest(url)}"
-        self._session: requests.Session | None = None
+        self._poster = Poster(parts, "the webhook", timeout)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Post each message; its id is also the header Idempotency-Key."""
-        import requests
-
-        self._session = self._session or requests.Session()
         for message in messages:
-            try:
-                answer = self._session.post(
-                    self.url,
-                    json=message.to_values(),
-                    headers={"Idempotency-Key": message.id},
-                    timeout=(_CONNECT_SECONDS, self._timeout),
-                    allow_redirects=False,
-                )
-            except requests.RequestException as error:
-                raise SinkError(f"the webhook did not answer ({type(error).__name__})", where=self._where) from error
-            if not 200 <= answer.status_code < 300:
-                raise SinkError("the webhook refused a message", value=answer.status_code, where=self._where)
+            self._poster.post(self.url, message.to_values(), {"Idempotency-Key": message.id})
 
     def mark(self) -> int:
         """Return 0: what was posted stays posted."""
@@ -53,5 +32,4 @@ class WebhookSink:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            self._session.close()
+        self._poster.close()
