@@ -1,19 +1,21 @@
 """The command in a process of its own: signals, kills, refusals."""
 
-import concurrent.futures
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
-import httpx
 import pytest
 from sqlalchemy import create_engine, func, select
 
 from echobank.cli import main
 from echobank.serve.database import open_database
-from echobank.serve.schema import clips, receipts, windows
+from echobank.serve.schema import windows
 from tests.requirements import needs
-from tests.serve.serving import free_port, process, sound
+from tests.serve.serving import SOURCE, free_port, process
 
 pytestmark = needs("posix")
 VERDICTS = {"threshold": 9.0, "verdicts": [{"file": "a.wav", "score": 1.0, "p_value": 0.5, "decision": 0}]}
@@ -46,50 +48,14 @@ def test_sigterm_with_20_open_streams_ends_in_under_5_seconds(bank, tmp_path):
     engine.dispose()
 
 
-def test_every_answer_outlives_kills(bank, tmp_path, url):
-    """Eight clients with retries, one kill; every answered upload is there once, and its sound can be read."""
-    port, done = free_port(), {}
-    arguments = (bank.parent, "--data", tmp_path / "data", "--database", url)
-    uploads = [(f"key-{i}", sound(seed=i, odd=i % 4 == 0, seconds=2.0)) for i in range(24)]
-
-    def send(upload):
-        key, content = upload
-        for _ in range(600):
-            try:
-                answer = retrying.post(
-                    f"http://127.0.0.1:{port}/api/machines/pump/recordings",
-                    content=content,
-                    headers={"Idempotency-Key": key},
-                )
-                if answer.status_code == 200:
-                    done[key] = answer.json()
-                    return
-                assert answer.status_code == 503, answer.text
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-
-    with httpx.Client(timeout=20, verify=False) as retrying, concurrent.futures.ThreadPoolExecutor(8) as clients:
-        waiting = [clients.submit(send, upload) for upload in uploads]
-        with process(*arguments, port=port) as (child, _):
-            while len(done) < 8:
-                time.sleep(0.005)
-            child.kill()
-        with process(*arguments, port=port) as (_, client):
-            [future.result() for future in waiting]
-            assert len(done) == 24
-            odd = [answer for answer in done.values() if answer["anomalous"]]
-            kept = {answer["clip"] for answer in odd}
-            assert len(kept) == len(odd) >= 6
-            assert all(client.get(f"/api/clips/{clip}").content.startswith(b"RIFF") for clip in kept)
-    engine = open_database(url)
-    with engine.connect() as connection:
-        assert connection.execute(select(func.count()).select_from(receipts)).scalar() == 24
-        assert connection.execute(select(func.count()).select_from(windows)).scalar() == 24
-        assert set(connection.execute(select(clips.c.id)).scalars()) == kept
-        if engine.dialect.name == "sqlite":
-            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-    engine.dispose()
+def test_every_answer_outlives_kills(url):
+    """The benchmark with 1,000 uploads and five kills, in small."""
+    script = Path(__file__).parents[2] / "benchmarks" / "kill_serve.py"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    small = ["--uploads", "48", "--kills", "2", *(["--database", url] if url.startswith("postgresql") else [])]
+    done = subprocess.run([sys.executable, script, *small], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "48 of 48 uploads answered, 2 kills" in done.stdout and "wrong: 0" in done.stdout
 
 
 def test_beyond_loopback_a_token_is_demanded(bank, tmp_path, capsys):
