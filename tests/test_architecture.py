@@ -45,14 +45,17 @@ ALLOWED = {
             for name in ("access", "broadcast", "database", "intake", "reception", "schema", "service")
         ),
         *(f"serve/{name}.py" for name in ("event_routes", "exposition", "guarded", "machine_routes", "service_routes")),
-        *("serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),
+        *("serve/latest.py", "serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),
     },
     "fastapi": {
         *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
         *("serve/machine_routes.py", "serve/service_routes.py", "serve/upload_routes.py"),
     },
     "uvicorn": {"serve/app.py"},
-    "alembic": {"serve/database.py", "serve/migrations/env.py", "serve/migrations/versions/r0001_first.py"},
+    "alembic": {
+        *("serve/database.py", "serve/migrations/env.py"),
+        *("serve/migrations/versions/r0001_first.py", "serve/migrations/versions/r0002_by_time.py"),
+    },
     "requests": {"data/download.py", "models/weights/fetch.py", "models/weights/package_index.py"},
 }
 

@@ -4,6 +4,7 @@ import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from echobank.serve.intake import enrol
 from tests.serve.serving import sound
 
 VERDICTS = {"threshold": 9.0, "verdicts": [{"file": "a.wav", "score": 1.0, "p_value": 0.5, "decision": 0}]}
@@ -77,3 +78,18 @@ def test_metrics_are_read_by_prometheus_own_parser(service):
     assert values["echobank_upload_seconds_count", None] == 1
     assert values["echobank_disk_free_bytes", None] > 0
     assert client.get("/readyz").json()["ready"] is True
+
+
+def test_metrics_name_200_machines_and_count_the_others(service):
+    client, running = service
+
+    def many(connection):
+        for number in range(230):
+            enrol(connection, f"m{number}")
+
+    running.writer.run(many)
+    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    named = {sample.labels["machine"] for sample in families["echobank_open_events"].samples}
+    assert len(named) == 200 and "pump" in named
+    assert families["echobank_machines"].samples[0].value == 231
+    assert families["echobank_machines_left_out"].samples[0].value == 31

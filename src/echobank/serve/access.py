@@ -1,6 +1,7 @@
 """Access: who may do what. Tokens of 256 random bits, kept as SHA-256; a login is a token of its own that ends."""
 
 import hashlib
+import math
 import secrets
 import threading
 import time
@@ -8,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, or_, select
+from sqlalchemy import Connection, Engine, delete, exists, func, or_, select
 
 from echobank.errors import EchobankError, InputError
 from echobank.serve.intake import now_ms
@@ -18,6 +19,9 @@ SCOPES = ("read", "upload", "curate", "audio", "admin")
 LOGIN_FOR = 12 * 3_600_000  # ms
 _FAILURES, _WITHIN = 10, 60.0
 _CLIENTS = 10_000
+_KNOWN_FOR = 1.0  # seconds; a token that another process makes or withdraws is noticed after that
+_NEVER = (-math.inf, False)
+_SOME = select(exists().select_from(tokens))
 
 
 class NotAllowedError(EchobankError):
@@ -67,6 +71,8 @@ class Access:
         self._engine, self._required = engine, required
         self._failed: dict[str, deque[float]] = {}
         self._gate = threading.Lock()
+        self._known: dict[str, tuple[float, Holder]] = {}
+        self._wanted = _NEVER
 
     def holder(self, token: str, client: str) -> Holder:
         """Return who holds a token.
@@ -82,19 +88,35 @@ class Access:
             return EVERYBODY
         if not token:
             raise NotAllowedError(401, "a token is needed")
+        known = self._known.get(kept := digest_of(token))
+        if known is not None and time.monotonic() - known[0] < _KNOWN_FOR:
+            return known[1]
         with self._engine.connect() as connection:
             valid = or_(tokens.c.ends.is_(None), tokens.c.ends > now_ms())
-            row = connection.execute(select(tokens).where(tokens.c.sha256 == digest_of(token), valid)).first()
+            row = connection.execute(select(tokens).where(tokens.c.sha256 == kept, valid)).first()
         if row is None and self._blocked(client):  # many may share an address, so who holds a token is let in
             raise NotAllowedError(429, "too many failures, wait a minute")
         if row is None:
             self._note_failure(client)
             raise NotAllowedError(401, "the token is not known, or its time is over")
-        return Holder(row.name, frozenset(row.scopes.split()), row.id)
+        holder = Holder(row.name, frozenset(row.scopes.split()), row.id)
+        if len(self._known) >= _CLIENTS:
+            self._known.clear()
+        self._known[kept] = (time.monotonic(), holder)
+        return holder
+
+    def forget(self) -> None:
+        """Look tokens up again; after one was made or withdrawn."""
+        self._known.clear()
+        self._wanted = _NEVER
 
     def _any(self) -> bool:
-        with self._engine.connect() as connection:
-            return bool(connection.execute(select(func.count()).select_from(tokens)).scalar())
+        """Return whether there is a token; asked for every request, so what was true a moment ago will do."""
+        if time.monotonic() - self._wanted[0] >= _KNOWN_FOR:
+            with self._engine.connect() as connection:
+                found = bool(connection.execute(_SOME).scalar())
+            self._wanted = (time.monotonic(), found)
+        return self._wanted[1]
 
     def _blocked(self, client: str) -> bool:
         with self._gate:

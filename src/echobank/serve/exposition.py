@@ -2,18 +2,28 @@
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import ColumnElement, Select, Table, func, select
+from sqlalchemy import select
 
-from echobank.serve.schema import events, machines, troubles, windows
+from echobank.serve.latest import last_windows, open_events, open_troubles
+from echobank.serve.schema import machines
 from echobank.serve.service import Service
+from echobank.version import __version__
 
 MOST_MACHINES = 200
+_OF_MACHINES = {
+    "echobank_score": "Anomaly score of the last window",
+    "echobank_p_value": "p-value of the last window",
+    "echobank_level_dbfs": "Level of the last window",
+    "echobank_threshold": "Score above which a window is anomalous",
+    "echobank_open_events": "Events that are open",
+    "echobank_troubles": "Troubles that are not over",
+    "echobank_last_heard_timestamp_seconds": "When the last window was recorded",
+}
 
 
 class _Reading(Collector):
@@ -22,38 +32,38 @@ class _Reading(Collector):
 
     def collect(self) -> Iterator[Metric]:
         service = self._service
-        named = ["machine"]
-        score = GaugeMetricFamily("echobank_score", "Anomaly score of the last window", labels=named)
-        p_value = GaugeMetricFamily("echobank_p_value", "p-value of the last window", labels=named)
-        threshold = GaugeMetricFamily("echobank_threshold", "Score above which a window is anomalous", labels=named)
-        still = GaugeMetricFamily("echobank_open_events", "Events that are open", labels=named)
-        wrong = GaugeMetricFamily("echobank_troubles", "Troubles that are not over", labels=named)
         with service.engine.connect() as connection:
-            counts = [
-                {row[0]: row[1] for row in connection.execute(_counted(table, end))}
-                for table, end in ((events, events.c.closed.is_(None)), (troubles, troubles.c.until.is_(None)))
-            ]
-            for row in connection.execute(select(machines).order_by(machines.c.id).limit(MOST_MACHINES)).all():
-                newest = select(windows.c.score, windows.c.p_value).where(windows.c.machine == row.id)
-                last = connection.execute(newest.order_by(windows.c.heard.desc()).limit(1)).first()
-                for family, value in (
-                    (score, last.score if last else None),
-                    (p_value, last.p_value if last else None),
-                    (threshold, row.threshold),
-                    (still, counts[0].get(row.id, 0)),
-                    (wrong, counts[1].get(row.id, 0)),
-                ):
-                    if value is not None:
-                        family.add_metric([row.name], value)
-        yield from (score, p_value, threshold, still, wrong)
+            rows = connection.execute(select(machines).order_by(machines.c.id)).all()
+            last, still, wrong = last_windows(connection), open_events(connection), open_troubles(connection)
+        families = {name: GaugeMetricFamily(name, text, labels=["machine"]) for name, text in _OF_MACHINES.items()}
+        for row in rows[:MOST_MACHINES]:
+            window = last.get(row.id)
+            values = (
+                window.score if window else None,
+                window.p_value if window else None,
+                window.level_dbfs if window else None,
+                row.threshold,
+                still.get(row.id, 0),
+                wrong.get(row.id, 0),
+                None if row.heard is None else row.heard / 1000,
+            )
+            for family, value in zip(families.values(), values, strict=True):
+                if value is not None:
+                    family.add_metric([row.name], value)
+        yield from families.values()
+        yield GaugeMetricFamily("echobank_machines", "Machines that the service knows", len(rows))
+        left_out = max(0, len(rows) - MOST_MACHINES)
+        yield GaugeMetricFamily(
+            "echobank_machines_left_out", f"Machines beyond {MOST_MACHINES}, without labels", left_out
+        )
         yield GaugeMetricFamily("echobank_queue", "Recordings that wait to be judged", service.scoring.depth)
         yield GaugeMetricFamily("echobank_changes", "Changes that wait to be committed", service.writer.depth)
         yield GaugeMetricFamily("echobank_listeners", "Open streams of messages", service.broadcast.listeners)
         free = shutil.disk_usage(service.settings.folder).free
         yield GaugeMetricFamily("echobank_disk_free_bytes", "Free bytes of the disk", free)
-        yield CounterMetricFamily(
-            "echobank_dropped", "Recordings refused because too many were under way", service.dropped
-        )
+        refused = "Recordings refused because too many were under way"
+        yield CounterMetricFamily("echobank_dropped", refused, service.dropped)
+        yield InfoMetricFamily("echobank_build", "Version of the program", {"version": __version__})
 
 
 def exposition(service: Service) -> tuple[bytes, str]:
@@ -62,7 +72,3 @@ def exposition(service: Service) -> tuple[bytes, str]:
     registry.register(_Reading(service))
     registry.register(service.latency)
     return generate_latest(registry), CONTENT_TYPE_LATEST
-
-
-def _counted(table: Table, which: ColumnElement[bool]) -> Select[Any]:
-    return select(table.c.machine, func.count()).where(which).group_by(table.c.machine)

@@ -6,9 +6,10 @@ Each function here is a change for the writer: it takes a connection and does no
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from echobank.machines.verdict import plain
@@ -50,14 +51,24 @@ def enrol(connection: Connection, name: str, facts: Mapping[str, Any] | None = N
         name: Its name.
         facts: Columns of `machines`.
     """
-    facts = facts or {}
+    facts, wanted = facts or {}, select(machines.c.id).where(machines.c.name == name)
+    known: int | None = connection.execute(wanted).scalar()
+    if known is not None and not facts:
+        return known
     insert_new(connection, machines, [{"name": name, "created": now_ms(), **facts}])
     if facts:
         connection.execute(update(machines).where(machines.c.name == name).values(**facts))
-    return cast(int, connection.execute(select(machines.c.id).where(machines.c.name == name)).scalar_one())
+    return cast(int, connection.execute(wanted).scalar_one())
 
 
-def take_messages(connection: Connection, taken: Sequence[Message], machine: int, *, revision: int = 0) -> int:
+def take_messages(
+    connection: Connection,
+    taken: Sequence[Message],
+    machine: int,
+    *,
+    revision: int = 0,
+    facts: Mapping[str, Any] | None = None,
+) -> int:
     """Store messages of one machine; those that are there already change nothing.
 
     Args:
@@ -65,6 +76,7 @@ def take_messages(connection: Connection, taken: Sequence[Message], machine: int
         taken: The messages, in order.
         machine: Number of the machine.
         revision: Revision of the bank that judged.
+        facts: Columns of `machines` that change with them.
 
     Returns:
         How many were new.
@@ -79,10 +91,13 @@ def take_messages(connection: Connection, taken: Sequence[Message], machine: int
         _follow(connection, message, machine, revision, now)
     for beat in (message for message in taken if isinstance(message, Heartbeat)):
         note_troubles(connection, machine, beat.troubles, to_ms(beat.time, now))
-    if windows_heard:
-        heard = max(to_ms(message.file_time, now) for message in windows_heard)
-        newer = machines.c.heard.is_(None) | (machines.c.heard < heard)
-        connection.execute(update(machines).where(machines.c.id == machine, newer).values(heard=heard))
+    heard = max((to_ms(message.file_time, now) for message in windows_heard), default=None)
+    changed: dict[str, Any] = dict(facts or {})
+    if heard is not None:
+        known = machines.c.heard
+        changed["heard"] = case((known.is_(None) | (known < heard), heard), else_=known)
+    if changed:
+        connection.execute(update(machines).where(machines.c.id == machine).values(**changed))
     return len(fresh)
 
 
@@ -102,16 +117,19 @@ def insert_new(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, returning: str = ""
 ) -> list[Any]:
     """Insert the rows whose key is new, and return one column of them."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = _insertion(table, connection.dialect.name, returning)
     kept: list[Any] = []
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        part = [dict(row) for row in rows[begin : begin + _ROWS_AT_ONCE]]
-        statement = dialect.insert(table).values(part).on_conflict_do_nothing()
-        if returning:
-            kept += connection.execute(statement.returning(table.c[returning])).scalars()
-        else:
-            connection.execute(statement)
+        done = connection.execute(statement, [dict(row) for row in rows[begin : begin + _ROWS_AT_ONCE]])
+        kept += done.scalars() if returning else ()
     return kept
+
+
+@cache
+def _insertion(table: Table, dialect: str, returning: str) -> Any:
+    """Return the statement; values come as parameters, since one with values in it is compiled at every call."""
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table).on_conflict_do_nothing()
+    return insert.returning(table.c[returning]) if returning else insert
 
 
 def _follow(connection: Connection, message: Message, machine: int, revision: int, now: int) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.intake import now_ms
+from echobank.serve.latest import last_windows, open_events
 from echobank.serve.schema import events, hours, machines, minutes, notes, revisions, troubles, windows
 
 router = APIRouter(route_class=GuardedRoute)
@@ -34,9 +35,9 @@ class Pause(BaseModel):
 def list_machines(request: Request) -> list[dict[str, Any]]:
     """All machines, those with open events first, then by p-value."""
     with service_of(request).engine.connect() as connection:
-        rows = connection.execute(select(machines)).all()
-        found = [_told(connection, row) for row in rows]
-    return sorted(found, key=lambda it: (-it["open_events"], it["last"]["p_value"] if it["last"] else 2.0, it["name"]))
+        last, still = last_windows(connection), open_events(connection)
+        found = [_told(row, last.get(row.id), still.get(row.id, 0)) for row in connection.execute(select(machines))]
+    return sorted(found, key=_badness)
 
 
 @router.get("/api/machines/{machine}", openapi_extra=needs("read"), tags=["machines"])
@@ -46,10 +47,14 @@ def show_machine(machine: str, request: Request) -> dict[str, Any]:
         row = machine_row(connection, machine)
         story = select(revisions).where(revisions.c.machine == row.id).order_by(revisions.c.revision.desc()).limit(50)
         wrong = select(troubles).where(troubles.c.machine == row.id, troubles.c.until.is_(None))
-        done = select(notes).where(notes.c.machine == row.id).order_by(notes.c.id.desc()).limit(50)
+        latest = (notes.c.at.desc(), notes.c.id.desc())
+        done = select(notes).where(notes.c.machine == row.id).order_by(*latest).limit(50)
         lists = {"revisions": story, "troubles": wrong, "notes": done}
         more = {name: [_without(it) for it in connection.execute(query)] for name, query in lists.items()}
-        return {**_told(connection, row), **more}
+        newest = select(windows).where(windows.c.machine == row.id).order_by(windows.c.heard.desc()).limit(1)
+        still = select(func.count()).select_from(events).where(events.c.machine == row.id, events.c.closed.is_(None))
+        last, count = connection.execute(newest).first(), connection.execute(still).scalar() or 0
+        return {**_told(row, last, count), **more}
 
 
 @router.get("/api/machines/{machine}/scores", openapi_extra=needs("read"), tags=["machines"])
@@ -145,15 +150,18 @@ def _set(request: Request, machine: str, **facts: Any) -> None:
     service_of(request).writer.run(change)
 
 
-def _told(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    newest = select(windows).where(windows.c.machine == row.id).order_by(windows.c.heard.desc()).limit(1)
-    last = connection.execute(newest).first()
-    still = select(func.count()).select_from(events).where(events.c.machine == row.id, events.c.closed.is_(None))
+def _badness(told: dict[str, Any]) -> tuple[int, float, str]:
+    """Return what sorts machines, the worst first; verdicts made elsewhere may have no p-value."""
+    p_value = told["last"]["p_value"] if told["last"] else None
+    return -told["open_events"], 2.0 if p_value is None else p_value, told["name"]
+
+
+def _told(row: Row[Any], last: Row[Any] | None, still_open: int) -> dict[str, Any]:
     facts = ("name", "revision", "threshold", "rate", "paused_until", "created", "heard")
     return {
         **{name: getattr(row, name) for name in facts},
         "has_bank": bool(row.bank),
-        "open_events": connection.execute(still).scalar() or 0,
+        "open_events": still_open,
         "last": {name: getattr(last, name) for name in ("score", "p_value", "decision", "level_dbfs", "flags", "file")}
         if last and last.score is not None
         else None,

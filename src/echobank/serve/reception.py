@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, select
 
 from echobank.errors import InputError
 from echobank.machines.verdict import Verdict, plain
 from echobank.names import printable
-from echobank.serve.intake import insert_new, now_ms, take_messages
+from echobank.serve.intake import enrol, insert_new, now_ms, take_messages
 from echobank.serve.schema import clips, machines, receipts
 from echobank.watch.events import Message, Opened, WindowMessage
 from echobank.watch.rule import Judged, Rule, RuleState, advance
@@ -25,8 +25,7 @@ class Parcel:
     """What was sent for one machine under one key.
 
     Attributes:
-        machine: Number of the machine.
-        name: Its name.
+        name: Name of the machine.
         key: Idempotency key.
         digest: SHA-256 of what was sent; the same key with another is an error.
         heard: When it was heard, ISO 8601.
@@ -37,7 +36,6 @@ class Parcel:
         clip: Row of `clips` of the sound that was kept.
     """
 
-    machine: int
     name: str
     key: str
     digest: str
@@ -49,45 +47,60 @@ class Parcel:
     clip: Mapping[str, Any] | None = None
 
 
-def settled(connection: Connection, machine: int, key: str, digest: str) -> dict[str, Any] | None:
-    """Return the answer that a key got before.
+_FOUND = (
+    select(machines.c.id, machines.c.rule, machines.c.paused_until, machines.c.muted_until)
+    .add_columns(receipts.c.digest, receipts.c.answer)
+    .outerjoin(receipts, and_(receipts.c.machine == machines.c.id, receipts.c.key == bindparam("key")))
+    .where(machines.c.name == bindparam("name"))
+)
+_RECEIPT = receipts.insert()
+
+
+def settled(connection: Connection, name: str, key: str, digest: str) -> dict[str, Any] | None:
+    """Return the answer that a key of a machine got before.
 
     Raises:
         InputError: The key came with something else.
     """
-    here = (receipts.c.machine == machine, receipts.c.key == key)
-    row = connection.execute(select(receipts.c.digest, receipts.c.answer).where(*here)).first()
-    if row is None:
-        return None
-    if row.digest != digest:
-        raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
-    return dict(row.answer)
+    row = connection.execute(_FOUND, {"name": name, "key": key}).first()
+    return None if row is None else _answer_before(row, key, digest)
 
 
 def settle(connection: Connection, parcel: Parcel) -> dict[str, Any]:
-    """Store what was sent and return the answer; for the writer.
+    """Store what was sent and return the answer; a machine that is not known yet is made. For the writer.
 
     Raises:
         InputError: As `settled`.
     """
-    before = settled(connection, parcel.machine, parcel.key, parcel.digest)
+    wanted = {"name": parcel.name, "key": parcel.key}
+    row = connection.execute(_FOUND, wanted).first()
+    if row is None:
+        enrol(connection, parcel.name)
+        row = connection.execute(_FOUND, wanted).one()
+    before = _answer_before(row, parcel.key, parcel.digest)
     if before is not None:
         return before
-    row = connection.execute(select(machines).where(machines.c.id == parcel.machine)).one()
-    now, at = _iso(now_ms()), now_ms()
+    at = now_ms()
     rest = "paused" if (row.paused_until or 0) > at else "muted" if (row.muted_until or 0) > at else ""
     state = RuleState.from_values(row.rule) if row.rule else RuleState()
-    state, told = advance(parcel.rule, state, _windows(parcel, rest), parcel.name, now)
+    state, told = advance(parcel.rule, state, _windows(parcel, rest), parcel.name, _iso(at))
     told = _with_clip(told, parcel)
     if parcel.clip is not None:
         insert_new(connection, clips, [parcel.clip])
-    take_messages(connection, told, parcel.machine, revision=parcel.revision)
     facts = {"rule": state.to_values(), "threshold": parcel.rule.threshold, "revision": parcel.revision}
-    connection.execute(update(machines).where(machines.c.id == parcel.machine).values(**facts))
+    take_messages(connection, told, row.id, revision=parcel.revision, facts=facts)
     answer = _answer(parcel, state, told)
-    kept = {"machine": parcel.machine, "key": parcel.key, "digest": parcel.digest}
-    connection.execute(receipts.insert().values(**kept, at=at, answer=answer))
+    kept = {"machine": row.id, "key": parcel.key, "digest": parcel.digest}
+    connection.execute(_RECEIPT, {**kept, "at": at, "answer": answer})
     return answer
+
+
+def _answer_before(row: Row[Any], key: str, digest: str) -> dict[str, Any] | None:
+    if row.digest is None:
+        return None
+    if row.digest != digest:
+        raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
+    return dict(row.answer)
 
 
 def _windows(parcel: Parcel, rest: str) -> list[Judged]:

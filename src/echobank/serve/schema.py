@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0001"  # the newest revision that this version of the program knows
+SCHEMA = "0002"  # the newest revision that this version of the program knows
 
 metadata = MetaData(
     naming_convention={
@@ -108,6 +108,7 @@ windows = Table(
     Index(None, "received"),
 )
 minutes = _summary("minutes")
+Index(None, minutes.c.begins)
 hours = _summary("hours")
 events = Table(
     "events",
@@ -134,6 +135,7 @@ events = Table(
     Column("opinion_revision", Integer),
     Column("note", Text, nullable=False, default=""),
     Index(None, "machine", "opened"),
+    Index(None, "opened"),
     Index(None, "closed"),
 )
 clips = Table(

@@ -163,7 +163,7 @@ class Service:
         """
         machine, number = self.hosted(name), self.numbers[name]
         with self.engine.connect() as connection:
-            before = settled(connection, number, key, digest)
+            before = settled(connection, name, key, digest)
         if before is not None:
             return before
         wav = sent.with_name(f"{sent.name}.wav")
@@ -175,7 +175,6 @@ class Service:
         odd = any(verdict.decision for verdict in heeded.verdicts)
         clip = self._keep(sent, number, digest, decoded.seconds) if odd and self.settings.keeps_clips else None
         parcel = Parcel(
-            machine=number,
             name=name,
             key=key,
             digest=digest,

@@ -95,6 +95,7 @@ def logout(request: Request, response: Response) -> dict[str, str]:
     number = request.state.holder.token
     if number is not None and request.cookies.get(COOKIE):
         service_of(request).writer.run(partial(drop_token, number=number))
+        service_of(request).access.forget()
     response.delete_cookie(COOKIE)
     return {"status": "ok"}
 
@@ -112,7 +113,9 @@ def list_tokens(request: Request) -> list[dict[str, Any]]:
 def add_token(body: NewToken, request: Request) -> dict[str, str]:
     """Make a token; it is shown this once."""
     make = partial(make_token, name=body.name, scopes=body.scopes)
-    return {"name": body.name, "token": service_of(request).writer.run(make)}
+    token = service_of(request).writer.run(make)
+    service_of(request).access.forget()
+    return {"name": body.name, "token": token}
 
 
 @router.delete("/api/tokens/{number}", openapi_extra=needs("admin"), tags=["service"])
@@ -120,6 +123,7 @@ def withdraw_token(number: int, request: Request) -> dict[str, int]:
     """Withdraw a token and its logins."""
     if not service_of(request).writer.run(partial(drop_token, number=min(number, 1 << 53))):
         raise MissingError("no such token", value=number)
+    service_of(request).access.forget()
     return {"withdrawn": number}
 
 

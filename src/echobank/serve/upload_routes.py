@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from echobank.machines.archive import revision_of
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
-from echobank.serve.intake import enrol, to_ms
+from echobank.serve.intake import to_ms
 from echobank.serve.reception import Parcel, settle
 from echobank.serve.service import Service
 from echobank.serve.writer import FullError
@@ -105,7 +104,6 @@ async def post_verdicts(
         raise MissingError("no machine of this name has a bank here", value=machine)
     verdicts = tuple(Verdict(**verdict.model_dump()) for verdict in body.verdicts)
     parcel = Parcel(
-        machine=0,
         name=printable(machine),
         key=key,
         digest=digest,
@@ -115,11 +113,7 @@ async def post_verdicts(
         rule=Rule(service.settings.k, service.settings.n, threshold, threshold),
         revision=revision_of(hosted.in_force.bank) if hosted else 0,
     )
-    return await asyncio.wrap_future(service.writer.submit(partial(_settle_named, parcel=parcel)))
-
-
-def _settle_named(connection: Any, parcel: Parcel) -> dict[str, Any]:
-    return settle(connection, replace(parcel, machine=enrol(connection, parcel.name)))
+    return await asyncio.wrap_future(service.writer.submit(partial(settle, parcel=parcel)))
 
 
 async def _store(request: Request, path: Path, service: Service) -> tuple[str, str]:
