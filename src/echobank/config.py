@@ -175,9 +175,7 @@ def _convert(value: Any, kind: Any, name: str, where: Path | str) -> Any:
             hint=f"allowed: {', '.join(map(str, args))}",
         )
     if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(value, next(a for a in args if a is not type(None)), name, where)
+        return _convert_either(value, args, name, where)
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(item, args[0], name, where) for item in items)
@@ -192,6 +190,22 @@ def _convert(value: Any, kind: Any, name: str, where: Path | str) -> Any:
     raise ConfigError(f"{name} must be {expected}", value=value, where=where)
 
 
+def _convert_either(value: Any, kinds: Sequence[Any], name: str, where: Path | str) -> Any:
+    """Return a value of one of several kinds: null, a word, or something else."""
+    if value is None and type(None) in kinds:
+        return None
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if value in words:
+        return value
+    kind = next(kind for kind in kinds if kind is not type(None))
+    try:
+        return _convert(value, kind, name, where)
+    except ConfigError as error:
+        if not words:
+            raise
+        raise ConfigError(f"{error.what}, or {', '.join(words)}", value=value, where=where) from error
+
+
 def _convert_item(value: Any, kind: Any, name: str, where: Path | str) -> Any:
     if get_origin(kind) is None:
         return _convert(value, kind, name, where)
@@ -201,6 +215,7 @@ def _convert_item(value: Any, kind: Any, name: str, where: Path | str) -> Any:
 
 
 def _check(config: Config) -> None:
+    channel = config.data.channel
     for name, good, allowed in (
         ("model.k", config.model.k >= 1, "1 or more"),
         ("model.batch_size", config.model.batch_size >= 0, "1 or more, or 0 for what suits the device"),
@@ -209,7 +224,7 @@ def _check(config: Config) -> None:
             config.model.layer is None or config.model.layer >= 1,
             "1 or more, or null for the last",
         ),
-        ("data.channel", config.data.channel >= 0, "0 or more"),
+        ("data.channel", not isinstance(channel, int) or channel >= 0, "0 or more, or w1"),
         ("data.workers", config.data.workers >= 0, "0 (one per core) or more"),
         (
             "decision.false_alarm_rate",

@@ -12,7 +12,7 @@ class DataConfig:
 
     root: str | None = None
     cache: str = "cache"
-    channel: int = 0
+    channel: int | Literal["w1"] = 0
     machines: tuple[str, ...] = ()
     workers: int = 0
     logmel_cache: bool = True

@@ -12,10 +12,11 @@ import soundfile
 from echobank.cli import main
 from echobank.data.dcase import scan
 from echobank.data.synthesis.acoustics import NOISES, factory_noise
-from echobank.data.synthesis.machine_types import MACHINES, background, find_machine, record, render
+from echobank.data.synthesis.machine_types import MACHINES, background, beside, find_machine, record, render
 from echobank.data.synthesis.rotating import bearing, fan
 from echobank.data.synthesis.signals import RATE, Fault, crossings, noise, shaft
 from echobank.data.synthesis.synthetic_set import NOTICE, SCALES, Settings, plan_clips, synthesise
+from echobank.data.two_microphones import near_minus_far
 from echobank.errors import InputError
 
 TINY = Settings(source=3, target=2, test=2, supplemental=2, seconds=0.5)
@@ -208,3 +209,40 @@ def test_building_blocks():
     octaves = [power[int(f * 8.192) : int(2 * f * 8.192)].mean() for f in (200, 400, 800)]
     assert 10 * np.log10(octaves[0] / octaves[1]) == pytest.approx(6, abs=0.7)
     assert 10 * np.log10(octaves[1] / octaves[2]) == pytest.approx(6, abs=0.7)
+
+
+@pytest.mark.parametrize("name", list(MACHINES))
+def test_of_two_microphones_the_far_noise_falls_and_the_machine_stays(name):
+    machine = find_machine(name)
+    condition = machine.source[0]
+    alone = render(machine, 0, condition, None, 10.0, np.random.default_rng(0))
+    both = record(machine, 0, condition, None, 10.0, np.random.default_rng(0), channels=2)
+    noise = both - beside(alone, 2)
+    residual = near_minus_far(both[:, 0], both[:, 1])
+    left, before = (10 * np.log10(np.mean(x.astype(np.float64) ** 2)) for x in (residual - alone, noise[:, 0]))
+    assert left < before - 10
+    assert abs(20 * np.log10((residual @ alone) / (alone @ alone))) < 1
+    only = background(condition, 10.0, np.random.default_rng(0), channels=2)
+    falls = near_minus_far(only[:, 0], only[:, 1]).astype(np.float64).std() / only[:, 0].std()
+    assert 20 * np.log10(falls) < -20
+
+
+def test_two_channels_are_written_beside_each_other_and_one_changes_no_byte(tiny, tmp_path, capsys):
+    words = ["--machines", "fan", "valve", "--train-source", "3", "--train-target", "2", "--test", "2"]
+    words += ["--supplemental", "2", "--seconds", "0.5", "--workers", "1"]
+    assert main(["synth", "--out", str(tmp_path / "one"), *words, "--channels", "1"]) == 0
+    same = {name: digest for name, digest in digests(tiny).items() if "/fan/" in name or "/valve/" in name}
+    assert {n: digest for n, digest in digests(tmp_path / "one").items() if n != "synth.json"} == same
+    assert "channels" not in json.loads((tmp_path / "one" / "synth.json").read_text())["settings"]
+    assert main(["synth", "--out", str(tmp_path / "two"), *words, "--channels", "2"]) == 0
+    raw = {kind: tmp_path / kind / "dev_data/raw" for kind in ("one", "two")}
+    for path in sorted(raw["two"].rglob("*.wav")):
+        both, _ = soundfile.read(path, always_2d=True)
+        assert both.shape == (8000, 2)
+        assert both[:, 1].any() == ("machine" not in path.name.split("_"))
+    mono, _ = soundfile.read(next((raw["one"] / "valve/supplemental").iterdir()))
+    both, _ = soundfile.read(next((raw["two"] / "valve/supplemental").iterdir()))
+    np.testing.assert_array_equal(both[:, 0], mono)
+    assert main(["synth", "--out", str(tmp_path / "one"), *words, "--channels", "2"]) == 2
+    assert main(["synth", "--out", str(tmp_path / "three"), *words, "--channels", "3"]) == 2
+    assert "allowed: 1 or 2" in capsys.readouterr().err

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from echobank.data.two_microphones import HOP, SIZE, near_minus_far
+from echobank.data.two_microphones import SIZE, near_minus_far
 
 RATE = 16000
+HOP = SIZE // 2
 
 
 def noise(length, seed, scale=0.1):

@@ -156,6 +156,19 @@ def test_what_has_no_graph_is_refused_with_what_can_go_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["banks"]
 
 
+def test_a_bank_of_two_microphones_is_refused(healthy, tmp_path, capsys):
+    for path in sorted(healthy.rglob("*.wav")):
+        near, rate = soundfile.read(path)
+        far = 0.01 * np.random.default_rng(0).standard_normal(len(near))
+        (tmp_path / "two").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "two" / f"{path.parent.name}-{path.name}", np.stack([near, far], axis=1), rate)
+    bank = fit(tmp_path / "banks", tmp_path / "two", "logmel_stats", "data.channel=w1")
+    capsys.readouterr()
+    assert main(["export", str(bank), "--out", str(tmp_path / "pump.edge")]) == 2
+    assert "w1 cannot go into an edge package" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.edge"))
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

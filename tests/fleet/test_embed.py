@@ -3,16 +3,19 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 
 from echobank.cli import main
 from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED
 from echobank.fleet.catalog import Listed, catalog_of
+from echobank.fleet.dataset import VectorDataset
 from echobank.fleet.embed_run import EmbedRun, locked
 from echobank.fleet.embedding import EmbedSettings, EmbedWorker
+from echobank.fleet.fitting import overrides_of
 from echobank.fleet.location import Location
 from echobank.fleet.shards import Shard
-from echobank.machines.fit import machine_config
+from echobank.machines.fit import machine_config, make_listener
 from tests.fleet.support import ENCODER, SET, WINDOW, InProcess, heard_in, plain_loop, same_heard
 from tests.machines.sounds import hum, write
 from tests.requirements import needs
@@ -171,3 +174,26 @@ def test_a_damaged_shard_is_named(source, tmp_path):
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(Exception, match=os.path.basename(shard)):  # noqa: PTH119
         embed(source, tmp_path / "out")
+
+
+def test_two_microphones_go_into_a_dataset_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        near, far = hum(4.0, seed=i), 0.02 * rng.standard_normal(64_000)
+        write(tmp_path / "in" / "pump0" / "2026-03-01" / f"{i}.wav", np.stack([near, far], axis=1))
+    write(tmp_path / "in" / "pump0" / "2026-03-01" / "mono.wav", hum(4.0, seed=9))
+    out = tmp_path / "out"
+    for channel in ("w1", "0"):
+        embed(tmp_path / "in", out, f"data.channel={channel}")
+    there = VectorDataset(Location(str(out))).made_by()
+    assert {made.settings["channel"]: made.provenance.channel.identity for made in there} == {"w1": "w1", 0: 0}
+    assert len({made.key for made in there}) == 2
+    (made,) = (made for made in there if made.settings["channel"] == "w1")
+    assert overrides_of(made)[-1] == "data.channel=w1"
+    config = machine_config(None, [ENCODER, "data.channel=w1"])
+    heard = heard_in(out, made.key)
+    expected = {h.path.name: h for h in make_listener(config, 2.0, 1.0).hear(sorted((tmp_path / "in").rglob("*.wav")))}
+    for (_, _, name), one in heard.items():
+        other = expected[name.rpartition("/")[2]]
+        np.testing.assert_array_equal(one.vectors, other.vectors)
+        assert bool(one.error) == bool(other.error) == ("mono" in name)

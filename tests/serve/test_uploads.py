@@ -195,3 +195,27 @@ def test_a_full_disk_answers_507_and_everything_else_goes_on(settings):
         assert refused.status_code == 507 and "disk of the service is full" in refused.json()["error"]
         assert client.get("/api/machines").status_code == 200
         assert left(running) == []
+
+
+def test_two_microphones_are_decoded_both_and_reduced_as_in_a_file(settings, tmp_path):
+    from echobank.cli import main
+    from tests.machines.sounds import RATE, hum
+
+    def both(seed):
+        far = 0.02 * np.random.default_rng(seed).standard_normal(4 * RATE)
+        return np.stack([hum(4.0, seed=seed) + 0.5 * np.roll(far, 3), far], axis=1)
+
+    for i in range(6):
+        (tmp_path / "healthy").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "healthy" / f"{i}.wav", both(i), RATE)
+    words = ["fit", str(tmp_path / "healthy"), "--machine", "pump", "--out", str(settings.banks), "--window", "2s"]
+    assert main([*words, "--far", "0.2", "--set", "data.channel=w1"]) == 0
+    path = tmp_path / "x.wav"
+    soundfile.write(path, both(50), RATE)
+    ((*expected,),) = score_stream(open_machine(settings.banks / "pump"), [path])
+    with served(settings) as (client, _):
+        answer = client.post(UPLOAD, content=path.read_bytes())
+        assert answer.status_code == 200, answer.text
+        assert [verdict["score"] for verdict in answer.json()["verdicts"]] == [verdict.score for verdict in expected]
+        refused = client.post(UPLOAD, content=sound())
+        assert refused.status_code == 422 and "w1 needs a near and a far microphone" in refused.json()["error"]

@@ -31,13 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         counts = f"{getattr(small, name)} or {getattr(full, name)}"
         parser.add_argument(option, metavar="N", type=int, dest=name, help=f"{text} a machine ({counts})")
     parser.add_argument("--seconds", type=float, help=f"length of a clip ({small.seconds:g} or {full.seconds:g})")
+    parser.add_argument(
+        "--channels", type=int, metavar="N", help="2: a near and a far microphone with shared noise (1)"
+    )
     parser.add_argument("--seed", type=int, help="another seed gives other individuals (0)")
     parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes; 0: one per core (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the data set and say where it is."""
-    names = (*_COUNTS, "seconds", "seed")
+    names = (*_COUNTS, "seconds", "seed", "channels")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     settings = dataclasses.replace(SCALES[args.scale], **given)
     result = synthesise(args.out, args.machines, settings, args.workers, bar)

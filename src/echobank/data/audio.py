@@ -1,4 +1,4 @@
-"""Reading audio: any format, rate and channel count to one channel of samples at the encoder's rate."""
+"""Reading audio: any format, rate and channel count to one signal at the encoder's rate."""
 
 import hashlib
 import io
@@ -12,6 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from echobank.data.channels import Channel, ChannelName
 from echobank.data.decoding import decode, open_pieces
 from echobank.errors import AudioError
 from echobank.storage import sha256_file
@@ -33,27 +34,29 @@ _SILENT_SPAN = 2.0**-23  # one step of a 24-bit converter
 _FULL_SCALE = 32767 / 32768
 _CLIPPED_RUN = 3
 _DC_LEVEL = 0.05
+_FLAGS = ("silent", "clipped", "dc", "short", "far_silent")
 _SHORT_SECONDS = 0.175  # 16 frames of 25 ms every 10 ms: one BEATs patch
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One channel of one recording.
+    """What is heard of one recording: one channel, or its two microphones reduced to one signal.
 
     Attributes:
         samples: float32[T], nominally in [-1, 1]; a floating-point file may exceed it and is then flagged.
         sample_rate: Rate of `samples`, Hz.
         source_rate: Rate of the file, Hz.
         channels: Number of channels in the file.
-        channel: The channel that was read, from 0.
+        channel: The channel that was read, from 0, or the name of the reduction (`channels`).
         seconds: Length.
         sha256: Hash of the file's bytes.
         peak_dbfs: Largest magnitude, dB of full scale, at least -200; before resampling.
         rms_dbfs: Root mean square, dB of full scale, at least -200; before resampling.
         flags: Among "silent" (constant), "clipped" (three samples in a row at full scale, or beyond it), "dc"
-            (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s). They are judged on
-            the samples of the file: resampling makes a stuck value ring.
-        source: float32[S], the samples of the file at its own rate; None unless they were asked for.
+            (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s), and of two
+            microphones "far_silent" (the far one is constant). They are judged on the samples of the file: resampling
+            makes a stuck value ring.
+        source: float32[S], what is heard at the rate of the file; None unless it was asked for.
         sound_sha256: Hash of `samples`; the same sound in another container (WAV, FLAC, another tag) has the same.
     """
 
@@ -61,7 +64,7 @@ class Clip:
     sample_rate: int
     source_rate: int
     channels: int
-    channel: int
+    channel: ChannelName
     seconds: float
     sha256: str
     peak_dbfs: float
@@ -73,36 +76,38 @@ class Clip:
 
 @dataclass(frozen=True)
 class Stream:
-    """An open file: its rate in Hz, its number of channels, and float32 blocks of the channel asked for."""
+    """An open file: its rate in Hz, its number of channels, and float32 blocks of what a `Channel` picks."""
 
     rate: int
     channels: int
     blocks: Iterator[Float32]
 
 
-def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: int = 0, source: bool = False) -> Clip:
-    """Read one channel of a recording at `sample_rate`.
+def read_clip(path: Path | str, *, sample_rate: int = 16_000, channel: ChannelName = 0, source: bool = False) -> Clip:
+    """Read what is heard of a recording at `sample_rate`.
 
     Args:
         path: WAV, AIFF, AU, CAF, W64, FLAC, Ogg, Opus or MP3 of any rate from 1 kHz.
         sample_rate: Rate wanted, Hz.
-        channel: Channel wanted, from 0; channels are never averaged.
-        source: Whether the samples of the file are wanted besides.
+        channel: Channel wanted, from 0, or "w1" for what the near microphone hears and the far one does not predict;
+            channels are never averaged.
+        source: Whether what is heard at the rate of the file is wanted besides.
 
     Raises:
         AudioError: The file cannot be read, is not audio, is cut short, empty, not finite or beyond every level, or
             lacks the channel.
+        ConfigError: There is no channel of that name.
     """
-    path = Path(path)
+    path, chosen = Path(path), Channel.of(channel)
     with opened(path, channel) as (stream, sha256):
         blocks = list(stream.blocks)
-        original = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        picked = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    original, peak, rms, flags = heard_of(picked, chosen, stream.rate)
     samples = original
     if stream.rate != sample_rate:
         samples = soxr.resample(original, stream.rate, sample_rate, quality=RESAMPLER_QUALITY)
     if not len(samples):
         raise AudioError("too short to use", value=f"{len(original)} samples", where=path)
-    peak, rms, flags = quality(original, stream.rate)
     return Clip(
         samples,
         sample_rate,
@@ -125,16 +130,17 @@ def hash_of(samples: Float32) -> str:
 
 
 @contextmanager
-def opened(path: Path, channel: int) -> Iterator[tuple[Stream, str]]:
+def opened(path: Path, channel: ChannelName) -> Iterator[tuple[Stream, str]]:
     """Open a recording; files of ordinary size are read from disk once, for the hash and the samples both."""
+    chosen = Channel.of(channel)
     try:
         if path.stat().st_size < _IN_MEMORY_BYTES:
             content = path.read_bytes()
-            yield _stream(io.BytesIO(content), path, channel), hashlib.sha256(content).hexdigest()
+            yield _stream(io.BytesIO(content), path, chosen), hashlib.sha256(content).hexdigest()
         else:
             sha256 = sha256_file(path)
             with path.open("rb") as handle:
-                yield _stream(handle, path, channel), sha256
+                yield _stream(handle, path, chosen), sha256
     except OSError as error:
         raise AudioError(f"{_REFUSED}{error.strerror or error})", where=path) from error
 
@@ -147,14 +153,39 @@ def refused_by_system(reason: str) -> bool:
     return _REFUSED in reason
 
 
-def _stream(handle: BinaryIO, path: Path, channel: int) -> Stream:
+def _stream(handle: BinaryIO, path: Path, channel: Channel) -> Stream:
     if not handle.read(1):
         raise AudioError("the file is empty", where=path)
     pieces = open_pieces(handle, path)
     sound = pieces[0].sound
-    if not 0 <= channel < sound.channels:
-        raise AudioError(f"no channel {channel}, the recording has {sound.channels} (counted from 0)", where=path)
+    if lack := channel.lack(sound.channels):
+        raise AudioError(lack, where=path)
     return Stream(sound.samplerate, sound.channels, decode(pieces, handle, path, channel))
+
+
+def heard_of(picked: Float32, channel: Channel, rate: int) -> tuple[Float32, float, float, tuple[str, ...]]:
+    """Return what is heard of picked samples, float32[T], with its peak and RMS in dB of full scale, and its flags.
+
+    Of two microphones, levels and flags are those of the one signal; that a microphone was clipped or dead is told
+    besides, since the reduction hides it.
+
+    Args:
+        picked: float32[T], or float32[T, 2] of two microphones.
+        channel: What picked it.
+        rate: Its rate, Hz.
+    """
+    heard = channel.reduced(picked, rate)
+    peak, rms, flags = quality(heard, rate)
+    if channel.width == 1:
+        return heard, peak, rms, flags
+    near, far = (quality(np.ascontiguousarray(side), rate)[2] for side in picked.T)
+    found = {
+        *flags,
+        *({"clipped"} & {*near, *far}),
+        *({"silent"} & {*near}),
+        *(["far_silent"] if "silent" in far else []),
+    }
+    return heard, peak, rms, tuple(flag for flag in _FLAGS if flag in found)
 
 
 def quality(samples: Float32, rate: int) -> tuple[float, float, tuple[str, ...]]:

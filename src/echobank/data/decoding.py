@@ -1,4 +1,4 @@
-"""Decoding: an open file to blocks of one channel, from the first sample to the last that the file holds.
+"""Decoding: an open file to blocks of what is heard of it, from the first sample to the last that the file holds.
 
 libsndfile does the work. What it believes about the length is checked against what `containers` reads in the file, and
 what is decoded is counted: a recording is heard whole, or refused with the reason.
@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
+from echobank.data.channels import Channel
 from echobank.data.containers import flac, mpeg, ogg
 from echobank.data.containers.chunks import check_chunks
 from echobank.data.containers.section import Stretch, joined
@@ -74,8 +75,8 @@ def open_pieces(handle: BinaryIO, path: Path) -> list[Portion]:
     return pieces
 
 
-def decode(pieces: Sequence[Portion], handle: BinaryIO, path: Path, channel: int) -> Iterator[Float32]:
-    """Yield float32 blocks of one channel.
+def decode(pieces: Sequence[Portion], handle: BinaryIO, path: Path, channel: Channel) -> Iterator[Float32]:
+    """Yield blocks of what a channel picks, float32[T], or float32[T, 2] of two microphones.
 
     Raises:
         AudioError: Damaged, cut short, empty, or with a sample that is not finite or beyond every level.
@@ -100,19 +101,25 @@ def decode(pieces: Sequence[Portion], handle: BinaryIO, path: Path, channel: int
         raise AudioError("holds no samples", where=path)
 
 
-def checked_samples(samples: ArrayLike, rate: int) -> Float32:
-    """Return samples in memory as float32[T]; whole numbers are scaled as those of a file.
+def checked_samples(samples: ArrayLike, rate: int, channel: Channel) -> Float32:
+    """Return samples in memory as what a channel picks; whole numbers are scaled as those of a file.
+
+    Args:
+        samples: One channel [T], or the near and the far microphone [T, 2] where the channel takes both.
+        rate: Their rate, Hz.
+        channel: What takes them.
 
     Raises:
-        InputError: Not one channel of finite numbers in a range that a recording can have, or an impossible rate.
+        InputError: Not so many channels of finite numbers in a range that a recording can have, or an impossible rate.
     """
     array = np.asarray(samples)
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise InputError("sample rate out of range", value=rate, hint=f"{_RATES_HZ[0]} to {_RATES_HZ[1]} Hz")
-    if array.ndim != 1 or not len(array):
-        raise InputError(
-            "samples are one channel, float[T], of at least one", value=array.shape, hint="choose a channel"
-        )
+    if array.ndim != channel.width or array.shape[1:] not in ((), (2,)) or not len(array):
+        form, hint = "one channel, float[T]", "choose a channel"
+        if channel.width == 2:
+            form, hint = f"a near and a far microphone, float[T, 2], as {channel} hears", "give both channels"
+        raise InputError(f"samples are {form}, of at least one", value=array.shape, hint=hint)
     if array.dtype in (np.int16, np.int32):
         return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
     if array.dtype.kind != "f":
@@ -150,7 +157,7 @@ def _mpeg_piece(handle: BinaryIO, sound: soundfile.SoundFile) -> Portion:
     return Portion(_Sound(mpeg.with_header(handle, it)), least, open_end=True)
 
 
-def _blocks(piece: Portion, path: Path, channel: int, before: int) -> Iterator[Float32]:
+def _blocks(piece: Portion, path: Path, channel: Channel, before: int) -> Iterator[Float32]:
     """Yield float32 blocks; 16-bit files are decoded as integers, which is twice as fast.
 
     A block in which the decoder fails is lost, so one ends where the promised samples do, and small ones follow.
@@ -163,7 +170,7 @@ def _blocks(piece: Portion, path: Path, channel: int, before: int) -> Iterator[F
         return min(_BLOCK_FRAMES, end - done) if done < end else _TAIL_FRAMES if piece.promised else _BLOCK_FRAMES
 
     while len(block := sound.read(size(), dtype=kind, always_2d=True)):
-        samples: Float32 = block[:, channel].astype(np.float32)
+        samples: Float32 = channel.pick(block).astype(np.float32)
         if kind == "int16":
             samples *= np.float32(1 / 32768)
         else:
@@ -177,8 +184,8 @@ def _refuse_impossible(samples: Float32, path: Path, before: int) -> None:
         good = np.abs(samples) <= _LOUDEST  # not true of a NaN either
     if good.all():
         return
-    at = int(np.flatnonzero(~good)[0])
-    if np.isfinite(samples[at]):
-        value = f"{float(samples[at]):g} at sample {before + at}"
+    at, *other = (int(index) for index in np.argwhere(~good)[0])
+    if np.isfinite(sample := samples[at, *other]):
+        value = f"{float(sample):g} at sample {before + at}"
         raise AudioError("a sample is beyond every level that a recording can have", value=value, where=path)
     raise AudioError("a sample is not a finite number", value=f"sample {before + at}", where=path)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.data.audio import Clip
+from echobank.data.channels import ChannelName
 from echobank.errors import OutputError
 from echobank.storage import atomic_path, write_text
 
@@ -21,7 +22,7 @@ _STALE_LINES = 100
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Facts of one channel of one recording; valid while the file keeps its size and time of change.
+    """Facts of what is heard of one recording; valid while the file keeps its size and time of change.
 
     Attributes:
         path: The file, absolute.
@@ -31,7 +32,7 @@ class ClipFacts:
         seconds: Length.
         source_rate: Rate of the file, Hz.
         channels: Number of channels in the file.
-        channel: The channel these facts are of.
+        channel: The channel, or the reduction, that these facts are of.
         peak_dbfs: As `Clip`.
         rms_dbfs: As `Clip`.
         flags: As `Clip`.
@@ -46,7 +47,7 @@ class ClipFacts:
     seconds: float = 0.0
     source_rate: int = 0
     channels: int = 0
-    channel: int = 0
+    channel: ChannelName = 0
     peak_dbfs: float = 0.0
     rms_dbfs: float = 0.0
     flags: tuple[str, ...] = ()
@@ -57,7 +58,7 @@ class ClipFacts:
 _FIELDS = {field.name for field in fields(ClipFacts)}
 
 
-def facts_of(path: Path | str, channel: int, *, clip: Clip | None = None, error: str = "") -> ClipFacts:
+def facts_of(path: Path | str, channel: ChannelName, *, clip: Clip | None = None, error: str = "") -> ClipFacts:
     """Return the facts of a recording that was read (`clip`) or could not be used (`error`)."""
     size, mtime_ns = _state(path)
     facts = ClipFacts(_absolute(path), size, mtime_ns, channel=channel, error=error)
@@ -77,7 +78,7 @@ class ClipIndex:
     def __init__(self, folder: Path | str) -> None:
         self._path = Path(folder) / _JOURNAL
         self._lock = threading.Lock()
-        self._facts: dict[tuple[str, int], ClipFacts] = {}
+        self._facts: dict[tuple[str, ChannelName], ClipFacts] = {}
         self._whole_last_line = True
         lines = self._load()
         if lines - len(self._facts) > max(_STALE_LINES, _STALE_SHARE * lines):
@@ -95,7 +96,7 @@ class ClipIndex:
     def __len__(self) -> int:
         return len(self._facts)
 
-    def find(self, path: Path | str, channel: int) -> ClipFacts | None:
+    def find(self, path: Path | str, channel: ChannelName) -> ClipFacts | None:
         """Return what is known about a recording that can be used.
 
         None when nothing is known, the file has changed since, or it could not be used: that may have been the
@@ -141,7 +142,7 @@ class ClipIndex:
         return len(lines)
 
     def _compact(self) -> None:
-        ordered = (self._facts[key] for key in sorted(self._facts))
+        ordered = (self._facts[key] for key in sorted(self._facts, key=_place))
         lines = [json.dumps(asdict(facts), sort_keys=True, ensure_ascii=False) + "\n" for facts in ordered]
         write_text(self._path, "".join(lines))
         self._whole_last_line = True
@@ -153,16 +154,16 @@ class LogmelCache:
     def __init__(self, folder: Path | str, front_end: str) -> None:
         self._folder = Path(folder) / "logmel" / front_end
 
-    def has(self, sha256: str, channel: int) -> bool:
+    def has(self, sha256: str, channel: ChannelName) -> bool:
         """Tell whether a whole spectrogram is there, without reading its values."""
         return self._open(sha256, channel) is not None
 
-    def get(self, sha256: str, channel: int) -> NDArray[np.float32] | None:
+    def get(self, sha256: str, channel: ChannelName) -> NDArray[np.float32] | None:
         """Return a spectrogram float32[F, M], or None when it is absent or damaged."""
         mapped = self._open(sha256, channel)
         return np.array(mapped) if mapped is not None and np.isfinite(mapped).all() else None
 
-    def put(self, sha256: str, channel: int, logmel: NDArray[np.float32]) -> None:
+    def put(self, sha256: str, channel: ChannelName, logmel: NDArray[np.float32]) -> None:
         """Keep a spectrogram float32[F, M].
 
         Raises:
@@ -172,7 +173,7 @@ class LogmelCache:
         with atomic_path(path, durable=False) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(logmel, dtype=np.float32), allow_pickle=False)
 
-    def _open(self, sha256: str, channel: int) -> NDArray[np.float32] | None:
+    def _open(self, sha256: str, channel: ChannelName) -> NDArray[np.float32] | None:
         try:
             mapped = np.load(self._path(sha256, channel), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -180,7 +181,7 @@ class LogmelCache:
         good = isinstance(mapped, np.ndarray) and mapped.dtype == np.float32 and mapped.ndim == 2
         return mapped if good else None
 
-    def _path(self, sha256: str, channel: int) -> Path:
+    def _path(self, sha256: str, channel: ChannelName) -> Path:
         return self._folder / sha256[:2] / f"{sha256}_{channel}.npy"
 
 
@@ -190,6 +191,12 @@ def _parse(line: bytes) -> ClipFacts | None:
         return ClipFacts(**{**values, "flags": tuple(values["flags"])})
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _place(key: tuple[str, ChannelName]) -> tuple[str, str, int]:
+    """Return what keys are ordered by: path, then channels by number before reductions by name."""
+    path, channel = key
+    return (path, channel, 0) if isinstance(channel, str) else (path, "", channel)
 
 
 def _absolute(path: Path | str) -> str:

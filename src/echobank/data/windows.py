@@ -8,11 +8,13 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, hash_of, opened, quality
+from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, hash_of, heard_of, opened
+from echobank.data.channels import Channel, ChannelName
 from echobank.data.original import Original
 from echobank.errors import AudioError
 
 Float32 = NDArray[np.float32]
+_Stretch = tuple[float, Float32, tuple[Float32, float, float, tuple[str, ...]]]  # start in s, samples, `heard_of`
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,13 @@ class Window(Clip):
 
 
 def read_windows(
-    path: Path | str, *, seconds: float, hop: float, sample_rate: int = 16_000, channel: int = 0, source: bool = False
+    path: Path | str,
+    *,
+    seconds: float,
+    hop: float,
+    sample_rate: int = 16_000,
+    channel: ChannelName = 0,
+    source: bool = False,
 ) -> Iterator[Window]:
     """Yield windows of a recording of any length in bounded memory.
 
@@ -39,8 +47,8 @@ def read_windows(
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate wanted, Hz.
-        channel: Channel wanted, from 0.
-        source: Whether the samples of the file under each window are wanted besides.
+        channel: As `read_clip`; two microphones are reduced window by window, each as a clip of its own.
+        source: Whether what is heard at the rate of the file is wanted besides.
 
     Raises:
         AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
@@ -67,7 +75,7 @@ def cut_stream(
     seconds: float,
     hop: float,
     sample_rate: int,
-    channel: int = 0,
+    channel: ChannelName = 0,
     sha256: str = "",
     source: bool = False,
 ) -> Iterator[Window]:
@@ -76,24 +84,44 @@ def cut_stream(
     The windows do not depend on how the samples are cut into blocks.
 
     Args:
-        stream: Blocks of one channel, and their rate.
+        stream: Blocks of what the channel picks, and their rate.
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate wanted, Hz.
-        channel: The channel that the blocks are of, for the record.
+        channel: What the blocks are of.
         sha256: Hash of what the stream is of, for the record.
-        source: Whether the samples of the stream under each window are wanted besides.
+        source: Whether what is heard at the rate of the stream is wanted besides.
     """
+    chosen = Channel.of(channel)
+    stretches = _stretches if chosen.width == 1 else _reduced_stretches
+    rates = (sample_rate, stream.rate, stream.channels)
+    for start, samples, (heard, peak, rms, flags) in stretches(stream, chosen, seconds, hop, sample_rate):
+        length, sound = len(samples) / sample_rate, hash_of(samples)
+        facts = (*rates, channel, length, sha256, peak, rms, flags, start)
+        yield Window(samples, *facts, sound_sha256=sound, source=heard if source else None)
+
+
+def _stretches(stream: Stream, chosen: Channel, seconds: float, hop: float, sample_rate: int) -> Iterator[_Stretch]:
+    """Yield stretches of one channel, cut from what was resampled as one."""
     size = round(seconds * sample_rate)
     original = Original(stream.blocks, stream.rate / sample_rate, size) if stream.rate != sample_rate else None
     blocks = original.passing() if original else stream.blocks
     for begin, samples in cut(resampled(blocks, stream.rate, sample_rate), size, hop * sample_rate):
         heard = original.stretch(begin, len(samples)) if original else samples
-        peak, rms, flags = quality(heard, stream.rate)
-        length, start = len(samples) / sample_rate, begin / sample_rate
-        rates, sound = (sample_rate, stream.rate, stream.channels, channel), hash_of(samples)
-        under = heard if source else None
-        yield Window(samples, *rates, length, sha256, peak, rms, flags, start, sound_sha256=sound, source=under)
+        yield begin / sample_rate, samples, heard_of(heard, chosen, stream.rate)
+
+
+def _reduced_stretches(
+    stream: Stream, chosen: Channel, seconds: float, hop: float, sample_rate: int
+) -> Iterator[_Stretch]:
+    """Yield stretches of two microphones, each reduced and then resampled by itself, as `read_clip` does a clip."""
+    rate = stream.rate
+    for begin, picked in cut(stream.blocks, max(1, round(seconds * rate)), hop * rate):
+        facts = heard_of(picked, chosen, rate)
+        samples = facts[0]
+        if rate != sample_rate:
+            samples = soxr.resample(samples, rate, sample_rate, quality=RESAMPLER_QUALITY)
+        yield begin / rate, samples, facts
 
 
 def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int, Float32]]:
@@ -102,14 +130,14 @@ def cut(blocks: Iterable[Float32], size: int, hop: float) -> Iterator[tuple[int,
     See `read_windows` for the end.
 
     Args:
-        blocks: Samples float32[T] of any lengths, one after another.
+        blocks: Samples float32[T], or float32[T, 2], of any lengths, one after another.
         size: Samples per window.
         hop: Samples between the beginnings of windows; need not be whole.
     """
     held = np.zeros(0, np.float32)
     base = count = end = 0
     for block in blocks:
-        held = np.concatenate((held, block))
+        held = np.concatenate((held.reshape(-1, *block.shape[1:]), block))
         while base + len(held) >= round(count * hop) + size:
             begin = round(count * hop)
             yield begin, held[begin - base : begin - base + size].copy()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from echobank.data.channels import ChannelName
 from echobank.edge.nodes import Graph
 from echobank.edge.polyphase import Polyphase, polyphase
 from echobank.edge.pooled import embedded
@@ -25,11 +26,13 @@ class Assembled:
             `p_value`, `decision` and `nearest`, one number each.
         sample_rate: The recorder's rate, Hz.
         resampler: What leads to the encoder's rate; None at that rate.
+        channel: The channel that it hears, from 0.
     """
 
     graph: Graph
     sample_rate: int
     resampler: Polyphase | None
+    channel: int = 0
 
 
 def assemble_graph(machine: Machine, sample_rate: int | None = None) -> Assembled:
@@ -40,9 +43,10 @@ def assemble_graph(machine: Machine, sample_rate: int | None = None) -> Assemble
         sample_rate: The recorder's rate, Hz; None is the encoder's own.
 
     Raises:
-        ConfigError: Encoder, pooling, back-end or rate cannot go.
+        ConfigError: Channel, encoder, pooling, back-end or rate cannot go.
     """
     listener, graph = machine.listener, Graph()
+    channel = one_channel(listener.channel)
     wanted = listener.encoder.facts.sample_rate
     rate = sample_rate or wanted
     if not RATES_HZ[0] <= rate <= RATES_HZ[1]:
@@ -54,7 +58,19 @@ def assemble_graph(machine: Machine, sample_rate: int | None = None) -> Assemble
     tails = Tails(graph)
     score = tails.score(machine.backend, vector)
     _outputs(graph, machine, score, tails.nearest(machine.backend, vector))
-    return Assembled(graph, rate, resampler)
+    return Assembled(graph, rate, resampler, channel)
+
+
+def one_channel(name: ChannelName) -> int:
+    """Return the number of the one channel that a bank hears.
+
+    Raises:
+        ConfigError: It hears two microphones.
+    """
+    if isinstance(name, str):
+        hint = "the device would have to hear two microphones; fit a bank of one channel: --set data.channel=0"
+        raise ConfigError("a bank of data.channel w1 cannot go into an edge package", value=name, hint=hint)
+    return name
 
 
 def _resampled(graph: Graph, resampler: Polyphase, rate: int) -> HeardSound:

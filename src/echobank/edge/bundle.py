@@ -87,7 +87,7 @@ def write_bundle(machine: Machine, bank: Path | str, out: Path | str, *, sample_
         sample_rate: Rate of the device's recorder, Hz; None is the encoder's own.
 
     Raises:
-        ConfigError: Encoder, pooling, back-end or rate cannot go; nothing is written.
+        ConfigError: Channel, encoder, pooling, back-end or rate cannot go; nothing is written.
         OutputError: The folder cannot be written, or holds something else.
     """
     out = Path(out)
@@ -168,7 +168,7 @@ def _facts(machine: Machine, made: Assembled, sha256: str, loaded: dict[str, str
         bank_sha256=sha256,
         sample_rate=made.sample_rate,
         encoder_rate=rate,
-        channel=listener.channel,
+        channel=made.channel,
         window_seconds=listener.seconds,
         hop_seconds=listener.hop,
         window_samples=round(listener.seconds * rate),

@@ -64,6 +64,6 @@ def replay(made: Provenance, recordings: Sequence[Heard]) -> ReplayListener:
         made.window.seconds,
         made.window.hop,
         made.layer,
-        made.channel.index,
+        made.channel.identity,
         recordings=tuple(recordings),
     )

@@ -8,6 +8,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from echobank.data.audio import Stream
+from echobank.data.channels import Channel
 from echobank.data.decoding import checked_samples
 from echobank.data.folder import LeftOut
 from echobank.data.windows import cut_stream
@@ -79,20 +80,24 @@ class Detector:
         """Return one verdict per window of samples that are in memory.
 
         Args:
-            samples: One channel, float[T] in [-1, 1], or int16 or int32 as a converter gives them.
+            samples: One channel, float[T] in [-1, 1], or int16 or int32 as a converter gives them; where the bank was
+                made with `data.channel: w1`, the near and the far microphone, float[T, 2].
             rate: Their rate, Hz.
             name: What they are called in the verdicts.
 
         Raises:
-            InputError: Not one channel of finite numbers, an impossible rate, or nothing was fitted.
+            InputError: Not samples of so many channels, a number that is not finite, an impossible rate, or nothing was
+                fitted.
         """
         listener = self._fitted.listener
-        stream = Stream(rate, 1, iter([checked_samples(samples, rate)]))
+        alone = Channel.of(listener.channel).alone
+        stream = Stream(rate, alone.width, iter([checked_samples(samples, rate, alone)]))
         cut = cut_stream(
             stream,
             seconds=listener.seconds,
             hop=listener.hop,
             sample_rate=listener.encoder.facts.sample_rate,
+            channel=alone.identity,
             source=hears_source(listener.encoder),
         )
         windows = [window for number, window in enumerate(cut) if not number or window.seconds >= listener.seconds / 2]

@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from echobank.data.channels import Channel
+from echobank.data.channels import Channel, ChannelName
 from echobank.data.windows import Window
 from echobank.machines.window_sources import CutWindows, WindowSource
 from echobank.models.encoder import Encoder, Feature, Float32, SpectrogramEncoder, hears_source, waveform_of
@@ -74,7 +74,7 @@ class Listener:
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         layer: Layer of the encoder, from 1; None is the last.
-        channel: Channel that is read, from 0.
+        channel: What is heard of a recording: a channel, from 0, or "w1" (`Channel`).
         batch_size: Windows per batch; 0 takes what suits where the encoder runs.
         workers: Threads that read and embed; 0 takes one per core.
     """
@@ -84,7 +84,7 @@ class Listener:
     seconds: float = 10.0
     hop: float = 5.0
     layer: int | None = None
-    channel: int = 0
+    channel: ChannelName = 0
     batch_size: int = 0
     workers: int = 0
 
@@ -93,7 +93,7 @@ class Listener:
         """Everything that an embedding depends on besides the recording."""
         grid = WindowGrid(self.seconds, self.hop)
         return Provenance(
-            self.encoder.facts, self.pooling, layer=self.layer, window=grid, channel=Channel(self.channel)
+            self.encoder.facts, self.pooling, layer=self.layer, window=grid, channel=Channel.of(self.channel)
         )
 
     def hear(self, paths: Iterable[Path], *, profiles: bool = True) -> Generator[Heard, None, None]:

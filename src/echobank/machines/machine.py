@@ -265,7 +265,7 @@ def listener_of(
     precision = made.encoder.precision
     encoder = load_encoder(machine.embedding, device=device, precision=precision, weights=weights, cache=cache)
     window = made.window
-    listener = Listener(encoder, made.pooling, window.seconds, window.hop, made.layer, made.channel.index)
+    listener = Listener(encoder, made.pooling, window.seconds, window.hop, made.layer, made.channel.identity)
     return listener, require_same(made, listener.provenance, where)
 
 

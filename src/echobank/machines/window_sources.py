@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from echobank.data.channels import ChannelName
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
 from echobank.models.encoder import Feature, Sourced
@@ -21,7 +22,7 @@ class WindowSource:
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate that the encoder hears at, Hz.
-        channel: Channel that is read, from 0.
+        channel: What is heard of a recording, as `Listener`.
         with_source: Whether the encoder hears the source.
     """
 
@@ -29,7 +30,7 @@ class WindowSource:
     seconds: float
     hop: float
     sample_rate: int
-    channel: int
+    channel: ChannelName
     with_source: bool = False
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from echobank.data.audio import Clip, read_clip
 from echobank.data.augment import Augmentation, generator
+from echobank.data.channels import ChannelName
 from echobank.data.index import ClipFacts, ClipIndex, LogmelCache, facts_of
 from echobank.errors import AudioError
 from echobank.models.encoder import Feature, Float32, Sourced
@@ -20,7 +21,7 @@ class ClipReader:
 
     Attributes:
         sample_rate: Rate in Hz that the encoder hears at.
-        channel: Channel that is read, from 0.
+        channel: What is heard of a recording: a channel, from 0, or "w1" (`Channel`).
         front_end: Function from waveform float32[T] to log-mel float32[F, M]; None passes waveforms on.
         index: Facts of the clips that were read before.
         logmels: Log-mel spectrograms of the clips that were read before; None keeps none.
@@ -28,7 +29,7 @@ class ClipReader:
     """
 
     sample_rate: int
-    channel: int
+    channel: ChannelName
     front_end: Callable[[Float32], Float32] | None
     index: ClipIndex
     logmels: LogmelCache | None

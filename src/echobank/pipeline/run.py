@@ -124,7 +124,7 @@ class Run:
     def provenance_with(self, pooling: Pooling) -> Provenance:
         """As `provenance`, for another pooling."""
         facts, layer = self.encoder.facts, self.config.model.layer
-        return Provenance(facts, pooling, layer=layer, channel=Channel(self.config.data.channel))
+        return Provenance(facts, pooling, layer=layer, channel=Channel.of(self.config.data.channel))
 
     @property
     def header(self) -> BankHeader:

@@ -1,7 +1,7 @@
 """Decoding of what strangers send, in a child with limits of memory, time and file size.
 
-The child turns a file into a plain WAV of the samples that `data/audio.py` reads in it, one channel, at the same rate:
-scores are those of the file. It stays for many files, and is replaced when it dies or takes too long.
+The child turns a file into a plain WAV of the samples that `data/audio.py` reads in it, of the channels that are heard,
+at the same rate: scores are those of the file. It stays for many files, and is replaced when it dies or takes too long.
 """
 
 import json
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from echobank.data.channels import ChannelName
 from echobank.errors import AudioError, EchobankError
 
 _MEMORY = 1 << 30  # bytes of address space
@@ -61,13 +62,13 @@ class Decoder:
         self._limits, self._gate = limits, threading.Lock()
         self._child: subprocess.Popen[str] | None = None
 
-    def decode(self, source: Path, target: Path, channel: int) -> Decoded:
-        """Decode one channel of a recording to a WAV of float32.
+    def decode(self, source: Path, target: Path, channel: ChannelName) -> Decoded:
+        """Decode what is heard of a recording to a WAV of float32: one channel, or the near and the far microphone.
 
         Args:
             source: What was sent.
             target: Where the WAV goes; nothing is left there after an error.
-            channel: The channel, from 0.
+            channel: What is heard (`Channel`).
 
         Raises:
             AudioError: Not a recording, too long, or it cost too much to find out.
@@ -136,19 +137,20 @@ def serve_tasks(tasks: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
-def _convert(source: str, target: str, channel: int, seconds: float, bytes: int) -> dict[str, Any]:
+def _convert(source: str, target: str, channel: ChannelName, seconds: float, bytes: int) -> dict[str, Any]:
     import soundfile
 
     from echobank.data.audio import opened
+    from echobank.data.channels import Channel
 
-    done = 0
+    done, width = 0, Channel.of(channel).width
     with (
         opened(Path(source), channel) as (stream, sha256),
-        soundfile.SoundFile(target, "w", stream.rate, 1, "FLOAT", format="WAV") as wav,
+        soundfile.SoundFile(target, "w", stream.rate, width, "FLOAT", format="WAV") as wav,
     ):
         for block in stream.blocks:
             done += len(block)
-            if done > seconds * stream.rate or 4 * done > bytes:
+            if done > seconds * stream.rate or 4 * width * done > bytes:
                 raise AudioError(f"longer than the {seconds:g} s or {bytes >> 20} MiB of samples that are taken")
             wav.write(block)
     return {"sha256": sha256, "seconds": done / stream.rate}

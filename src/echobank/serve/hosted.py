@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from echobank.data.channels import Channel
 from echobank.detection.bank import Bank
 from echobank.errors import InputError
 from echobank.machines import archive, curate
@@ -87,11 +88,11 @@ class HostedMachine:
         """Return the verdicts on recordings that were decoded.
 
         Args:
-            sounds: (WAV of the wanted channel, name for the verdicts, hash of what was sent) of each.
+            sounds: (WAV of what is heard, name for the verdicts, hash of what was sent) of each.
         """
         with self._gate:
             machine, rule = self.machine, self._judge.rule
-            listener = replace(machine.listener, channel=0)
+            listener = replace(machine.listener, channel=Channel.of(machine.listener.channel).alone.identity)
             found = []
             for heard, (_, name, sha256) in zip(
                 listener.hear([wav for wav, _, _ in sounds], profiles=False), sounds, strict=True

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import struct
 import subprocess
@@ -13,11 +14,14 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from echobank.cli import main
 from echobank.errors import AudioError, ConfigError
 from echobank.machines.machine import open_machine
+from echobank.watch.feeds.pipe import Pipe
 from echobank.watch.feeds.samples import SampleFormat, read_wav_header, wav_header
+from echobank.watch.feeds.stream_feed import StreamFeed
 from tests.machines.sounds import hum, with_tone
-from tests.watch.feeds.streams import heard_in, scored
+from tests.watch.feeds.streams import collect, heard_in, pour, scored
 
 SUBTYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT", "u8": "PCM_U8"}
 
@@ -156,3 +160,38 @@ def test_a_stream_that_is_cut_short_is_heard_and_said(fitted, tmp_path):
     done = listen(fitted, tmp_path, path.read_bytes()[:-40_000])
     assert b"cut short" in done.stderr and b"40000 bytes" in done.stderr
     assert [json.loads(line)["kind"] for line in done.stdout.splitlines()].count("score") == 4
+
+
+@pytest.fixture(scope="module")
+def two_microphones(tmp_path_factory):
+    """Return a machine of data.channel=w1."""
+    root = tmp_path_factory.mktemp("two")
+    for i in range(6):
+        recorded(root, 16_000, 2, "s16le", 4.0, seed=i)
+    words = ["fit", str(root), "--machine", "pump", "--out", str(root / "banks"), "--window", "2s"]
+    assert main([*words, "--far", "0.2", "--set", "data.channel=w1"]) == 0
+    return open_machine(root / "banks" / "pump")
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_two_microphones_are_reduced_window_by_window_like_the_same_file(two_microphones, tmp_path, rate):
+    path = recorded(tmp_path, rate, 2, "s16le", 7.3, seed=50)
+    expected = scored(two_microphones, path)
+    assert len(expected) > 5 and expected[0].score is not None
+    data = path.read_bytes()
+    assert heard_in(two_microphones, data, [1, 50, 4099, 100_001]) == expected
+
+
+def test_a_stream_of_one_channel_says_what_is_wanted(two_microphones, tmp_path):
+    data = recorded(tmp_path, 16_000, 1, "s16le", 3.0).read_bytes()
+    reading, writing = os.pipe()
+    writer = pour(data, [], writing)
+    feed = StreamFeed("stdin", Pipe(reading), two_microphones.listener)
+    try:
+        assert collect(feed, two_microphones) == []
+        assert "w1 needs a near and a far microphone" in " ".join(feed.troubles)
+        assert "the source has one channel" in feed.troubles[0] and "--channels" in feed.troubles[0]
+    finally:
+        feed.close()
+        os.close(reading)
+        writer.join()

@@ -23,6 +23,7 @@ from echobank.data.synthesis.signals import (
 NOISES = ("pink", "hum", "babble", "impacts")
 _MAINS_HZ = 50.0
 _REVERBERATION_SECONDS = 0.25
+_PATH_SAMPLES = 80  # 5 ms
 
 
 def factory_noise(kind: str, count: int, rng: Rng) -> Signal:
@@ -56,6 +57,21 @@ def _voice(count: int, rng: Rng) -> Signal:
     formants = Modes(np.array([500.0, 1400.0, 2400.0, 3400.0]), np.full(4, 0.06), np.array([1.0, 0.5, 0.2, 0.1]))
     syllables = np.clip(np.sin(2 * np.pi * (4 * times(count) + wander(count, rng, 0.5))), 0, None)
     return unit(ring(impulses(crossings(angle), 1.0, count), formants) * syllables)
+
+
+@cache
+def _path(microphone: int) -> Signal:
+    """The impulse response from the far microphone to a near one: a delay, three reflections, of unit energy."""
+    rng = np.random.default_rng(8000 + microphone)
+    response = np.zeros(_PATH_SAMPLES)
+    response[rng.integers(8, 24)] = 1.0
+    response[rng.integers(24, _PATH_SAMPLES, 3)] += rng.uniform(0.1, 0.3, 3) * rng.choice([-1, 1], 3)
+    return np.asarray(response / np.linalg.norm(response))
+
+
+def carried_to(x: Signal, microphone: int) -> Signal:
+    """Return noise at a far microphone as it reaches a near one, float64[T]: fixed and linear, by its number."""
+    return np.asarray(np.convolve(x, _path(microphone))[: len(x)])
 
 
 @cache

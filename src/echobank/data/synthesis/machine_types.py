@@ -12,7 +12,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.data.synthesis.acoustics import factory_noise, heard_by
+from echobank.data.synthesis.acoustics import carried_to, factory_noise, heard_by
 from echobank.data.synthesis.reciprocating import SLIDER_FAULTS, VALVE_FAULTS, slider, valve
 from echobank.data.synthesis.rotating import BEARING_FAULTS, FAN_FAULTS, GEARBOX_FAULTS, bearing, fan, gearbox
 from echobank.data.synthesis.signals import RATE, Fault, Rng, Signal, unit
@@ -238,21 +238,52 @@ def render(
     return clip
 
 
-def background(condition: OperatingPoint, seconds: float, rng: Rng) -> Float32:
-    """Return the factory noise of a condition alone, at the level it has in a recording, float32[T]."""
+def background(condition: OperatingPoint, seconds: float, rng: Rng, channels: int = 1) -> Float32:
+    """Return the factory noise of a condition alone, at the level it has in a recording.
+
+    Args:
+        condition: Its noise and its microphone.
+        seconds: Length.
+        rng: The generator of this clip.
+        channels: 1 gives float32[T]; 2 gives float32[T, 2], what a far microphone hears and carries to the near one.
+    """
     level = _LEVEL * 10.0 ** (-(condition.snr_db + _SNR_SPREAD_DB * rng.standard_normal()) / 20)
-    clip: Float32 = (level * factory_noise(condition.noise, round(seconds * RATE), rng)).astype(np.float32)
+    noise = level * factory_noise(condition.noise, round(seconds * RATE), rng)
+    if channels == 2:
+        noise = np.stack((carried_to(noise, condition.microphone), noise), axis=1)
+    clip: Float32 = noise.astype(np.float32)
     return clip
 
 
+def beside(sound: Float32, channels: int) -> Float32:
+    """Return a machine alone as its microphones hear it, float32[T] or float32[T, 2]; the far one does not hear it."""
+    return sound if channels == 1 else np.stack((sound, np.zeros_like(sound)), axis=1)
+
+
 def record(
-    machine: MachineType, identity: int, condition: OperatingPoint, fault: Fault | None, seconds: float, rng: Rng
+    machine: MachineType,
+    identity: int,
+    condition: OperatingPoint,
+    fault: Fault | None,
+    seconds: float,
+    rng: Rng,
+    channels: int = 1,
 ) -> Float32:
-    """Return one recording: the machine and its factory noise, float32[T] in [-1, 1] at `signals.RATE`.
+    """Return one recording: the machine and its factory noise, in [-1, 1] at `signals.RATE`.
+
+    Args:
+        machine: As `render`, like what follows.
+        identity: Which individual.
+        condition: Operating point and noise.
+        fault: What is wrong with it.
+        seconds: Length.
+        rng: The generator of this clip.
+        channels: 1 gives float32[T]; 2 gives float32[T, 2] of a near and a far microphone. The far one hears the noise
+            and not the machine, and the noise reaches the near one by a path that is fixed and linear.
 
     Raises:
         InputError: As `render`.
     """
-    sound = render(machine, identity, condition, fault, seconds, rng)
-    clip: Float32 = np.clip(sound + background(condition, seconds, rng), -1, 1).astype(np.float32)
+    sound = beside(render(machine, identity, condition, fault, seconds, rng), channels)
+    clip: Float32 = np.clip(sound + background(condition, seconds, rng, channels), -1, 1).astype(np.float32)
     return clip

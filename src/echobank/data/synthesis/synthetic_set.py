@@ -27,6 +27,7 @@ from echobank.data.synthesis.machine_types import (
     MachineType,
     OperatingPoint,
     background,
+    beside,
     find_machine,
     record,
     render,
@@ -56,6 +57,7 @@ class Settings:
         supplemental: Clips of the machine alone or of noise alone.
         seconds: Length of a clip.
         seed: Another seed gives other individuals and other recordings.
+        channels: 1, or 2 for a near and a far microphone (`record`).
     """
 
     source: int = 40
@@ -64,6 +66,12 @@ class Settings:
     supplemental: int = 4
     seconds: float = 6.0
     seed: int = 0
+    channels: int = 1
+
+    def to_values(self) -> dict[str, Any]:
+        """Return plain values; one channel is left out, as before there were two."""
+        values = dataclasses.asdict(self)
+        return values if self.channels != 1 else {key: value for key, value in values.items() if key != "channels"}
 
 
 SCALES = {"small": Settings(), "full": Settings(990, 10, 50, 100, 10.0)}
@@ -156,31 +164,31 @@ def synthesise(
         write_text(raw / machine.name / "attributes_00.csv", _table(machine, planned))
         clips += planned
     missing = [clip for clip in clips if not (raw / clip.machine / clip.file).exists()]
-    work = partial(_write, raw=raw, seconds=settings.seconds, seed=settings.seed)
+    work = partial(_write, raw=raw, settings=settings)
     with _mapped(work, missing, workers or core_count()) as done:
         for _ in progress(done, total=len(missing), label="synth"):
             pass
     return Synthesised(root, len(missing), len(clips) - len(missing))
 
 
-def make_clip(clip: PlannedClip, seconds: float, seed: int) -> bytes:
-    """Return one clip as the bytes of a WAV file: 16 kHz, 16 bit, mono. The identity of its machine is the seed."""
-    machine = MACHINES[clip.machine]
+def make_clip(clip: PlannedClip, settings: Settings) -> bytes:
+    """Return one clip as the bytes of a WAV file: 16 kHz, 16 bit. The identity of its machine is the seed."""
+    machine, seconds, seed, channels = MACHINES[clip.machine], settings.seconds, settings.seed, settings.channels
     rng = np.random.default_rng([seed, zlib.crc32(clip.machine.encode()), zlib.crc32(clip.file.encode())])
     if clip.role == "noise":
-        samples = background(clip.condition, seconds, rng)
+        samples = background(clip.condition, seconds, rng, channels)
     elif clip.role == "machine":
-        samples = render(machine, seed, clip.condition, None, seconds, rng)
+        samples = beside(render(machine, seed, clip.condition, None, seconds, rng), channels)
     else:
         fault = Fault(clip.fault, rng.uniform(*machine.severity)) if clip.fault else None
-        samples = record(machine, seed, clip.condition, fault, seconds, rng)
+        samples = record(machine, seed, clip.condition, fault, seconds, rng, channels)
     stream = io.BytesIO()
     soundfile.write(stream, np.round(samples * 32767).astype(np.int16), RATE, format="WAV", subtype="PCM_16")
     return stream.getvalue()
 
 
-def _write(clip: PlannedClip, raw: Path, seconds: float, seed: int) -> None:
-    write_bytes(raw / clip.machine / clip.file, make_clip(clip, seconds, seed), durable=False)
+def _write(clip: PlannedClip, raw: Path, settings: Settings) -> None:
+    write_bytes(raw / clip.machine / clip.file, make_clip(clip, settings), durable=False)
 
 
 @contextmanager
@@ -207,6 +215,8 @@ def _check(settings: Settings, workers: int) -> None:
             raise InputError(f"impossible number of {name} clips", value=counts[name], hint="allowed: 0 to 9999")
     if not 0.5 <= settings.seconds <= 600:
         raise InputError("impossible length of clips", value=settings.seconds, hint="allowed: 0.5 to 600 seconds")
+    if settings.channels not in (1, 2):
+        raise InputError("impossible number of channels", value=settings.channels, hint="allowed: 1 or 2")
     for name, value in (("seed", settings.seed), ("number of workers", workers)):
         if value < 0:
             raise InputError(f"impossible {name}", value=value, hint="allowed: 0 or more")
@@ -215,7 +225,7 @@ def _check(settings: Settings, workers: int) -> None:
 def _claim(root: Path, machines: Sequence[str], settings: Settings) -> None:
     """Write `synth.json`, unless the folder holds recordings that these settings did not make."""
     path = root / "synth.json"
-    wanted = {"models_version": MODELS_VERSION, "settings": dataclasses.asdict(settings)}
+    wanted = {"models_version": MODELS_VERSION, "settings": settings.to_values()}
     found = _read(path)
     if found and any(found.get(key) != value for key, value in wanted.items()):
         raise InputError(

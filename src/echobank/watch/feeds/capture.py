@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from echobank.data.audio import Stream
+from echobank.data.channels import Channel, ChannelName
 from echobank.data.windows import Window, cut_stream
 from echobank.errors import EchobankError
 from echobank.watch.feeds.conditions import iso
@@ -35,14 +36,14 @@ class Cutting:
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         sample_rate: Rate of the encoder, Hz.
-        channel: Channel that is heard, from 0.
+        channel: What is heard: a channel, from 0, or "w1" (`Channel`).
         with_source: Whether the encoder hears the source.
     """
 
     seconds: float
     hop: float
     sample_rate: int
-    channel: int = 0
+    channel: ChannelName = 0
     with_source: bool = False
 
     @property
@@ -164,7 +165,8 @@ class Capture:
     def _hear(self, session: SoundSession) -> None:
         """Listen to an open source until it is lost or ends."""
         try:
-            segments = Segments(self.source, session, self.cutting.channel, self.reception, self.cutting.ahead)
+            channel = Channel.of(self.cutting.channel)
+            segments = Segments(self.source, session, channel, self.reception, self.cutting.ahead)
             while not segments.over:
                 self._cut(segments)
         finally:

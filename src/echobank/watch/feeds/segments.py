@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from echobank.data.channels import Channel
 from echobank.errors import AudioError
 from echobank.watch.feeds.source import SoundSession, SoundSource, SourceError
 from echobank.watch.feeds.track import Reception, Track
@@ -20,7 +21,7 @@ class Segments:
     Args:
         source: What it is.
         session: The source, opened.
-        channel: Channel that is heard, from 0.
+        channel: What is heard.
         reception: Where ring, conditions and troubles are kept.
         ahead: Seconds that a program that writes must be ahead of the clock to count as a replay.
 
@@ -29,10 +30,10 @@ class Segments:
     """
 
     def __init__(
-        self, source: SoundSource, session: SoundSession, channel: int, reception: Reception, ahead: float
+        self, source: SoundSource, session: SoundSession, channel: Channel, reception: Reception, ahead: float
     ) -> None:
-        if not 0 <= channel < session.form.channels:
-            raise AudioError(f"no channel {channel}, the source has {session.form.channels} (counted from 0)")
+        if lack := channel.lack(session.form.channels, "source"):
+            raise AudioError(lack, hint="--channels N says how many a microphone or raw samples have")
         self._source, self._session, self._channel = source, session, channel
         self._reception, self._ahead = reception, ahead
         self._held, self._resumed = b"", False
@@ -56,7 +57,10 @@ class Segments:
         return track.timeline.position
 
     def blocks(self) -> Iterator[Float32]:
-        """Yield float32[T] of the channel that is heard until the next gap or the end; after `begin`."""
+        """Yield what the channel picks, float32[T] or float32[T, 2], until the next gap or the end; after `begin`.
+
+        Conditions are those of the one channel, or of the near microphone.
+        """
         reception, form = self._reception, self._session.form
         track = reception.track
         assert track is not None
@@ -68,14 +72,15 @@ class Segments:
                 track.timeline.skip(missing)
                 self._held = data
                 return
-            samples = np.ascontiguousarray(form.decode(data)[:, self._channel])
+            samples = np.ascontiguousarray(self._channel.pick(form.decode(data)))
             if not np.isfinite(samples).all():
                 when = track.moment(track.timeline.position)
                 reception.conditions.happened("not_finite", when, len(samples) / form.rate)
                 track.timeline.skip(len(samples))
                 return
             track.ring.append(track.timeline.position, data)
-            track.inspection.take(track.timeline.position, samples)
+            near = samples if samples.ndim == 1 else np.ascontiguousarray(samples[:, 0])
+            track.inspection.take(track.timeline.position, near)
             track.timeline.arrived(now, len(samples))
             reception.heard_at, reception.trouble = now, ""
             reception.replay |= not self._source.paced and -track.timeline.lag(now) > self._ahead
