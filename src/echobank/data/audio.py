@@ -166,8 +166,8 @@ def _stream(handle: BinaryIO, path: Path, channel: Channel) -> Stream:
 def heard_of(picked: Float32, channel: Channel, rate: int) -> tuple[Float32, float, float, tuple[str, ...]]:
     """Return what is heard of picked samples, float32[T], with its peak and RMS in dB of full scale, and its flags.
 
-    Of two microphones, levels and flags are those of the one signal; that a microphone was clipped or dead is told
-    besides, since the reduction hides it.
+    Of two microphones, levels and flags are those of the one signal. Flags say besides that a microphone was clipped or
+    dead, which the reduction hides.
 
     Args:
         picked: float32[T], or float32[T, 2] of two microphones.
