@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from echobank.version import __version__
 
 if TYPE_CHECKING:
+    from echobank.detection.backends import register_backend
     from echobank.machines.detector import Detector
-    from echobank.models.registry import load_encoder
+    from echobank.models.registry import load_encoder, register_encoder
 
-__all__ = ["Detector", "__version__", "load_encoder"]
+__all__ = ["Detector", "__version__", "load_encoder", "register_backend", "register_encoder"]
 
 _HOMES = {
     "Detector": "echobank.machines.detector",
     "load_encoder": "echobank.models.registry",
+    "register_backend": "echobank.detection.backends",
+    "register_encoder": "echobank.models.registry",
 }
 
 

@@ -123,3 +123,32 @@ def test_a_rate_that_is_none_is_refused(fitted, far):
 def test_a_window_that_is_none_is_refused(fitted, seconds, hop):
     with pytest.raises(InputError, match="hop must be above 0"):
         Detector(seconds=seconds, hop=hop).fit(fitted / "healthy")
+
+
+def test_a_machine_is_learned_from_arrays_as_from_their_files(tmp_path):
+    sounds = [hum(4.0, seed=seed) for seed in range(12)]
+    for number, sound in enumerate(sounds):
+        soundfile.write(tmp_path / f"{number:05d}.wav", sound, RATE, subtype="FLOAT")
+    settings = ["model.embedding=logmel_stats"]
+    ours = Detector("pump", seconds=2.0, settings=settings).fit_samples(sounds, RATE)
+    files = Detector("pump", seconds=2.0, settings=settings).fit(tmp_path)
+    assert np.array_equal(ours.machine_.bank.vectors, files.machine_.bank.vectors)
+    assert [row.file for row in ours.machine_.bank.rows] == [row.file for row in files.machine_.bank.rows]
+    assert ours.score_samples(hum(4.0, seed=50), RATE) == files.score_samples(hum(4.0, seed=50), RATE)
+    with pytest.raises(InputError, match="one channel"):
+        Detector("pump", seconds=2.0, settings=settings).fit_samples([np.zeros((2, RATE))], RATE)
+
+
+def test_endless_sound_is_judged_window_by_window_whatever_its_blocks(fitted):
+    detector = Detector.load(fitted / "banks" / "pump")
+    sound = hum(7.3, seed=60)
+    whole = detector.score_samples(sound, RATE, "live")
+    for size in (700, 16_000, 50_001):
+        blocks = [sound[i : i + size] for i in range(0, len(sound), size)]
+        assert list(detector.score_blocks(blocks, RATE)) == whole
+
+    def endless():
+        yield sound[: 3 * RATE]
+        raise AssertionError("the first window was there before more was asked for")
+
+    assert next(detector.score_blocks(endless(), RATE)) == whole[0]

@@ -1,17 +1,19 @@
 """`Detector`: the way from Python to one machine. The command line does the same through the same functions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
+import soundfile
 from numpy.typing import ArrayLike
 
 from echobank.data.audio import Stream
 from echobank.data.channels import Channel
 from echobank.data.decoding import checked_samples
 from echobank.data.folder import LeftOut
-from echobank.data.windows import cut_stream
+from echobank.data.windows import Window, cut_stream
 from echobank.errors import InputError
 from echobank.machines import archive, curate
 from echobank.machines.explain import Explanation, explain
@@ -65,6 +67,25 @@ class Detector:
         self.machine_, self.harvest_ = fit_machine(machine_config(None, self.settings), paths, wanted)
         return self
 
+    def fit_samples(self, recordings: Iterable[ArrayLike], rate: int) -> Self:
+        """Learn from healthy recordings that are in memory.
+
+        Args:
+            recordings: One channel each, float[T] in [-1, 1], or int16 or int32 as a converter gives them; [T, 2] where
+                `data.channel` takes two microphones. The bank calls them 00000.wav, 00001.wav and so on.
+            rate: Their rate, Hz.
+
+        Raises:
+            InputError: Not one channel of finite numbers, an impossible rate, or no recording that can be used.
+            BankError: They are too few.
+        """
+        channel = Channel.of(machine_config(None, self.settings).data.channel)
+        with TemporaryDirectory() as folder:  # the one way into a bank is by files, with their hashes and flags
+            for number, samples in enumerate(recordings):
+                path = Path(folder) / f"{number:05d}.wav"
+                soundfile.write(path, checked_samples(samples, rate, channel), rate, subtype="FLOAT")
+            return self.fit(folder)
+
     def score(self, files: Iterable[Path | str] | Path | str) -> list[Verdict]:
         """Return one verdict per window of recordings, or of folders of them.
 
@@ -90,18 +111,25 @@ class Detector:
                 fitted.
         """
         listener = self._fitted.listener
-        alone = Channel.of(listener.channel).alone
-        stream = Stream(rate, alone.width, iter([checked_samples(samples, rate, alone)]))
-        cut = cut_stream(
-            stream,
-            seconds=listener.seconds,
-            hop=listener.hop,
-            sample_rate=listener.encoder.facts.sample_rate,
-            channel=alone.identity,
-            source=hears_source(listener.encoder),
-        )
+        cut = self._cut([samples], rate)
         windows = [window for number, window in enumerate(cut) if not number or window.seconds >= listener.seconds / 2]
         return self._fitted.judge(listener.hear_windows(Path(name), windows, profiles=False))
+
+    def score_blocks(self, blocks: Iterable[ArrayLike], rate: int, name: str = "live") -> Iterator[Verdict]:
+        """Yield the verdict of each window of endless sound as soon as its last sample is there.
+
+        Args:
+            blocks: One channel, block by block in blocks of any length, as `score_samples` takes samples.
+            rate: Their rate, Hz.
+            name: What they are called in the verdicts.
+
+        Raises:
+            InputError: As `score_samples`.
+        """
+        machine = self._fitted
+        for window in self._cut(blocks, rate):
+            if window.seconds >= machine.listener.seconds / 2:
+                yield from machine.judge(machine.listener.hear_windows(Path(name), [window], profiles=False))
 
     def decide(self, *, far: float) -> Self:
         """Judge at another false-alarm rate from now on, also after `save` and `load`.
@@ -153,6 +181,18 @@ class Detector:
         detector.machine_ = machine
         return detector
 
+    def _cut(self, blocks: Iterable[ArrayLike], rate: int) -> Iterator[Window]:
+        listener = self._fitted.listener
+        alone = Channel.of(listener.channel).alone
+        return cut_stream(
+            Stream(rate, alone.width, (checked_samples(block, rate, alone) for block in blocks)),
+            seconds=listener.seconds,
+            hop=listener.hop,
+            sample_rate=listener.encoder.facts.sample_rate,
+            channel=alone.identity,
+            source=hears_source(listener.encoder),
+        )
+
     @property
     def _fitted(self) -> Machine:
         if not hasattr(self, "machine_"):
@@ -171,8 +211,6 @@ def _paths(files: Any) -> list[Path | str]:
     found = list(files) if isinstance(files, Iterable) else [files]
     for it in found:
         if not isinstance(it, str | Path):
-            hint = (
-                "samples in memory are judged by score_samples(samples, rate); to learn from them, write them to files"
-            )
+            hint = "samples in memory go to fit_samples(recordings, rate) and score_samples(samples, rate)"
             raise InputError(f"not the path of a recording or folder, but of type {type(it).__name__}", hint=hint)
     return found

@@ -1,7 +1,7 @@
 """Encoders by name or file. A kind of encoder is one line of `LOADERS`, imported when it is first asked for."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from echobank.models.weights.cards import CARDS, Card
 from echobank.progress import Progress, silent
 
 # kind -> "module:function", called as load(card or None, file or None, device, precision, compile) -> Encoder
-LOADERS = {
+LOADERS: dict[str, str | Callable[..., Encoder]] = {
     "beats": "echobank.models.beats.beats_encoder:load",
     "level": "echobank.models.encoders.level:load",
     "logmel_stats": "echobank.models.encoders.logmel_stats:load",
@@ -37,8 +37,24 @@ __all__ = [
     "front_end_of",
     "load_encoder",
     "needs_torch",
+    "register_encoder",
     "source_is_heard",
 ]
+
+
+def register_encoder(card: Card, load: Callable[..., Encoder]) -> None:
+    """Make an encoder of your own known by the name of its card, to `model.embedding` and to banks.
+
+    Args:
+        card: What is known of it. Its `kind` is a word of its own; without `file` it has no weights to fetch.
+        load: Called as load(card, path, device, precision, compile); path is None without weights.
+
+    Raises:
+        ConfigError: The name or kind is one that echobank uses itself.
+    """
+    if isinstance(LOADERS.get(card.kind), str) or (card.name in CARDS and CARDS[card.name].kind != card.kind):
+        raise ConfigError("an encoder needs a name and a kind of its own", value=f"{card.name}, {card.kind}")
+    CARDS[card.name], LOADERS[card.kind] = card, load
 
 
 def find_card(name: str) -> Card:
@@ -109,7 +125,9 @@ def load_encoder(
     if adapter is not None and kind != "beats":
         raise WeightsError("only encoders of the BEATs architecture take an adapter", value=str(name_or_path))
     options = {} if adapter is None else {"adapter": Path(adapter)}
-    encoder: Encoder = _imported(LOADERS[kind])(card, path, device, precision, compile, **options)
+    loader = LOADERS[kind]
+    load = _imported(loader) if isinstance(loader, str) else loader
+    encoder: Encoder = load(card, path, device, precision, compile, **options)
     return encoder
 
 

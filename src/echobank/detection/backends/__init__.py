@@ -11,8 +11,8 @@ from echobank.detection.backends.part import Part
 from echobank.detection.search import METRICS
 from echobank.errors import ConfigError
 
-# name: module:class
-BACKENDS: Mapping[str, str] = {
+# name: module:class, or a class of the user's own
+BACKENDS: dict[str, str | type] = {
     "knn": "knn:Knn",
     "kmeans": "kmeans:Kmeans",
     "coreset": "coreset:Coreset",
@@ -29,6 +29,29 @@ BACKENDS: Mapping[str, str] = {
     "max_fusion": "fusion:MaxFusion",
     "enlarged": "enlarged:Enlarged",
 }
+
+
+def register_backend(name: str, backend: type) -> None:
+    """Make a back-end of your own known by name, to `scoring.backend`, to banks and to `echobank study`.
+
+    Args:
+        name: Its name; a name that echobank uses itself is refused.
+        backend: A dataclass with the methods of `backends.base.Backend`; its fields `k` and `metric` are set from
+            `model.k` and `scoring.metric`, all others are its parameters.
+
+    Raises:
+        ConfigError: The name is taken or is no plain word, or the class lacks a field or method.
+    """
+    if isinstance(BACKENDS.get(name), str) or not name.isidentifier():
+        raise ConfigError("a back-end needs a name of its own, one word", value=name)
+    fields = {field.name for field in dataclasses.fields(backend)} if dataclasses.is_dataclass(backend) else set()
+    if missing := {"k", "metric"} - fields:
+        raise ConfigError(f"a back-end is a dataclass with {' and '.join(sorted(missing))}", value=backend.__name__)
+    wanted = ("fit", "score", "self_scores", "has_rows", "nearest", "ranked", "others")
+    if missing := {method for method in wanted if not hasattr(backend, method)}:
+        hint = "derive from echobank.detection.backends.base.RowsOfBank, which has most of them"
+        raise ConfigError(f"a back-end lacks {', '.join(sorted(missing))}", value=backend.__name__, hint=hint)
+    BACKENDS[name] = backend
 
 
 def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -> Backend:
@@ -52,8 +75,7 @@ def make_backend(name: str, *, k: int, metric: str, params: Mapping[str, Any]) -
         raise ConfigError("unknown metric", value=metric, hint=_nearest(metric, METRICS))
     if k < 1:
         raise ConfigError("k must be 1 or more", value=k)
-    module, attribute = BACKENDS[name].split(":")
-    cls: Any = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    cls = _class_of(BACKENDS[name])
     kinds = {field.name: get_type_hints(cls)[field.name] for field in dataclasses.fields(cls) if field.init}
     allowed = {key: kind for key, kind in kinds.items() if key not in ("k", "metric")}
     for key, value in params.items():
@@ -82,6 +104,13 @@ def parse_backend(text: str) -> tuple[str, dict[str, Any]]:
             raise ConfigError("a parameter is not of the form key=value", value=text)
         params[key] = yaml.safe_load(value)
     return name, params
+
+
+def _class_of(place: str | type) -> Any:
+    if isinstance(place, type):
+        return place
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
 
 def _expected(value: object, kind: Any) -> str:
