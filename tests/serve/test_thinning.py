@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR, cell, describe, join, lower_edge
 from echobank.serve.intake import enrol, take_messages
 from echobank.serve.schema import hours, minutes, windows
-from echobank.serve.thinning import HOUR, MINUTES_FOR, WINDOWS_FOR, cell, describe, join, lower_edge, thin
+from echobank.serve.thinning import thin
 from tests.serve.told import scored
 
 BEGIN = 472_222 * HOUR  # a whole hour in November 2023
