@@ -70,6 +70,10 @@ class Channel:
         """What it is in a recording that holds the channels that it takes and no other."""
         return type(self)(reduction=self.reduction)
 
+    def beside(self, count: int) -> int:
+        """Return the second channel that it is compared with, of so many: the next one, or the far microphone."""
+        return (self.last if self.reduction else self.index + 1) % count
+
     def lack(self, count: int, what: str = "recording") -> str:
         """Return why sound of so many channels cannot be used; empty when it can."""
         if self.last < count:

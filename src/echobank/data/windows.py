@@ -1,7 +1,7 @@
 """Cutting: a recording of any length to windows at the encoder's rate, in bounded memory."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from echobank.data.audio import RESAMPLER_QUALITY, Clip, Stream, hash_of, heard_of, opened
 from echobank.data.channels import Channel, ChannelName
 from echobank.data.original import Original
+from echobank.data.sound_facts import Int16, sound_facts
 from echobank.errors import AudioError
 
 Float32 = NDArray[np.float32]
@@ -23,9 +24,11 @@ class Window(Clip):
 
     Attributes:
         start: Where it begins in the recording, seconds.
+        facts: Facts of its sound, int16 (`sound_facts.NAMES`); None unless they were asked for.
     """
 
     start: float = 0.0
+    facts: Int16 | None = field(default=None, kw_only=True)
 
 
 def read_windows(
@@ -36,6 +39,7 @@ def read_windows(
     sample_rate: int = 16_000,
     channel: ChannelName = 0,
     source: bool = False,
+    facts: bool = False,
 ) -> Iterator[Window]:
     """Yield windows of a recording of any length in bounded memory.
 
@@ -49,6 +53,7 @@ def read_windows(
         sample_rate: Rate wanted, Hz.
         channel: As `read_clip`; two microphones are reduced window by window, each as a clip of its own.
         source: Whether what is heard at the rate of the file is wanted besides.
+        facts: Whether the facts of its sound are wanted besides.
 
     Raises:
         AudioError: As `read_clip`, or a length or hop that is not positive; damage is found when it is reached.
@@ -66,6 +71,7 @@ def read_windows(
             channel=channel,
             sha256=sha256,
             source=source,
+            facts=facts,
         )
 
 
@@ -78,6 +84,7 @@ def cut_stream(
     channel: ChannelName = 0,
     sha256: str = "",
     source: bool = False,
+    facts: bool = False,
 ) -> Iterator[Window]:
     """Yield windows of a stream of blocks, each as soon as its last block is there; see `read_windows` for the end.
 
@@ -91,14 +98,16 @@ def cut_stream(
         channel: What the blocks are of.
         sha256: Hash of what the stream is of, for the record.
         source: Whether what is heard at the rate of the stream is wanted besides.
+        facts: Whether the facts of its sound are wanted besides.
     """
     chosen = Channel.of(channel)
     stretches = _stretches if chosen.width == 1 else _reduced_stretches
     rates = (sample_rate, stream.rate, stream.channels)
     for start, samples, (heard, peak, rms, flags) in stretches(stream, chosen, seconds, hop, sample_rate):
         length, sound = len(samples) / sample_rate, hash_of(samples)
-        facts = (*rates, channel, length, sha256, peak, rms, flags, start)
-        yield Window(samples, *facts, sound_sha256=sound, source=heard if source else None)
+        about = (*rates, channel, length, sha256, peak, rms, flags, start)
+        described = sound_facts(heard, stream.rate) if facts else None
+        yield Window(samples, *about, sound_sha256=sound, source=heard if source else None, facts=described)
 
 
 def _stretches(stream: Stream, chosen: Channel, seconds: float, hop: float, sample_rate: int) -> Iterator[_Stretch]:

@@ -7,7 +7,7 @@ score is explained with, whatever the encoder.
 import hashlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from echobank.data.channels import Channel, ChannelName
+from echobank.data.sound_facts import NAMES, Int16
 from echobank.data.windows import Window
 from echobank.machines.window_sources import CutWindows, WindowSource
 from echobank.models.encoder import Encoder, Feature, Float32, SpectrogramEncoder, hears_source, waveform_of
@@ -45,6 +46,7 @@ class Heard:
         levels: RMS level of each window, dB of full scale, float64[W].
         flags: Quality flags of each window.
         error: Why the recording cannot be used; empty when it can.
+        facts: Facts of the sound of each window, int16[W, F] (`sound_facts.NAMES`); W is 0 unless they were asked for.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Heard:
     flags: tuple[tuple[str, ...], ...]
     error: str = ""
     sound_sha256: str = ""
+    facts: Int16 = field(default_factory=lambda: np.zeros((0, len(NAMES)), np.int16))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -77,6 +80,7 @@ class Listener:
         channel: What is heard of a recording: a channel, from 0, or "w1" (`Channel`).
         batch_size: Windows per batch; 0 takes what suits where the encoder runs.
         workers: Threads that read and embed; 0 takes one per core.
+        facts: Whether the facts of the sound are wanted besides: what a trend keeps of the recording chain.
     """
 
     encoder: Encoder
@@ -87,6 +91,7 @@ class Listener:
     channel: ChannelName = 0
     batch_size: int = 0
     workers: int = 0
+    facts: bool = False
 
     @property
     def provenance(self) -> Provenance:
@@ -114,7 +119,7 @@ class Listener:
     def source(self, path: Path) -> WindowSource:
         """Return a recording as a source of windows for the feeder."""
         rate, with_source = self.encoder.facts.sample_rate, hears_source(self.encoder)
-        return WindowSource(path, self.seconds, self.hop, rate, self.channel, with_source)
+        return WindowSource(path, self.seconds, self.hop, rate, self.channel, with_source, self.facts)
 
     def hear_windows(self, path: Path, windows: Sequence[Window], *, profiles: bool = True) -> Heard:
         """Return what is heard in windows that are cut already, for example those of a stream.
@@ -185,6 +190,7 @@ def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) ->
         np.array([window.rms_dbfs for window in windows]),
         tuple(window.flags for window in windows),
         sound_sha256=_sound_of(windows),
+        facts=_facts_of(windows),
     )
 
 
@@ -192,6 +198,12 @@ def _sound_of(windows: Sequence[Window]) -> str:
     """Return one hash for the sound of all windows; two recordings are cut alike, so equal sound gives equal hashes."""
     hashes = "".join(window.sound_sha256 for window in windows)
     return hashlib.sha256(hashes.encode()).hexdigest() if hashes else ""
+
+
+def _facts_of(windows: Sequence[Window]) -> Int16:
+    """Return the facts of every window, int16[W, F], or of none where they were not asked for."""
+    found = [window.facts for window in windows if window.facts is not None]
+    return np.stack(found) if len(found) == len(windows) else np.zeros((0, len(NAMES)), np.int16)
 
 
 def _unheard(path: Path, error: str) -> Heard:

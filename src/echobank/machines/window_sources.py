@@ -4,9 +4,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 
-from echobank.data.channels import ChannelName
+from echobank.data.channels import Channel, ChannelName
+from echobank.data.sound_facts import paired
 from echobank.data.windows import Window, read_windows
 from echobank.errors import AudioError
 from echobank.models.encoder import Feature, Sourced
@@ -24,6 +26,7 @@ class WindowSource:
         sample_rate: Rate that the encoder hears at, Hz.
         channel: What is heard of a recording, as `Listener`.
         with_source: Whether the encoder hears the source.
+        with_facts: Whether the facts of the sound are wanted, with those of a second channel where there is one.
     """
 
     path: Path
@@ -32,6 +35,7 @@ class WindowSource:
     sample_rate: int
     channel: ChannelName
     with_source: bool = False
+    with_facts: bool = False
 
     @property
     def name(self) -> str:
@@ -60,13 +64,28 @@ class WindowSource:
         Raises:
             AudioError: The recording cannot be used.
         """
+        windows = self._cut(self.channel)
+        if not self.with_facts:
+            yield from windows
+            return
+        first = next(windows, None)
+        if first is None:
+            return
+        beside: Iterator[Window | None] = repeat(None)
+        if first.channels > 1:
+            beside = self._cut(Channel.of(self.channel).beside(first.channels))
+        for window, other in zip(chain([first], windows), beside, strict=False):
+            yield window if other is None else beside_of(window, other)
+
+    def _cut(self, channel: ChannelName) -> Iterator[Window]:
         return read_windows(
             self.path,
             seconds=self.seconds,
             hop=self.hop,
             sample_rate=self.sample_rate,
-            channel=self.channel,
+            channel=channel,
             source=self.with_source,
+            facts=self.with_facts,
         )
 
 
@@ -91,6 +110,13 @@ class CutWindows:
         """Yield the windows; the facts of each are the `Window` without its samples."""
         for window in self.windows:
             yield _piece("", window)
+
+
+def beside_of(window: Window, other: Window) -> Window:
+    """Return a window whose facts tell of a second channel too."""
+    if window.facts is None or other.facts is None:
+        return window
+    return replace(window, facts=paired(window.facts, other.facts, other.rms_dbfs))
 
 
 def feature_of(window: Window) -> Feature:

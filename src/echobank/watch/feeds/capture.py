@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from echobank.data.audio import Stream
+from echobank.data.audio import Stream, quality
 from echobank.data.channels import Channel, ChannelName
+from echobank.data.sound_facts import paired, sound_facts
 from echobank.data.windows import Window, cut_stream
 from echobank.errors import EchobankError
 from echobank.watch.feeds.conditions import iso
 from echobank.watch.feeds.segments import POLL, Segments
 from echobank.watch.feeds.source import SoundSession, SoundSource
-from echobank.watch.feeds.track import Reception
+from echobank.watch.feeds.track import Reception, Track
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0  # seconds between two tries
 _WELL = 10.0  # seconds of sound after which the next loss is the first one again
@@ -38,6 +39,7 @@ class Cutting:
         sample_rate: Rate of the encoder, Hz.
         channel: What is heard: a channel, from 0, or "w1" (`Channel`).
         with_source: Whether the encoder hears the source.
+        with_facts: Whether the facts of the sound are wanted, with those of a second channel where there is one.
     """
 
     seconds: float
@@ -45,6 +47,7 @@ class Cutting:
     sample_rate: int
     channel: ChannelName = 0
     with_source: bool = False
+    with_facts: bool = False
 
     @property
     def backlog(self) -> int:
@@ -189,6 +192,7 @@ class Capture:
             sample_rate=cutting.sample_rate,
             channel=cutting.channel,
             source=cutting.with_source,
+            facts=cutting.with_facts,
         )
         for count, window in enumerate(windows):
             whole = not self.source.lasting and not first and not count  # one short window is scored like a short file
@@ -202,7 +206,20 @@ class Capture:
         begin = round(window.start * at)
         sample, end = first + round(begin * rate / at), first + round((begin + len(window.samples)) * rate / at)
         start = first / rate + window.start
+        window = self._with_other(track, window, sample, end)
         return LiveWindow(track.session, sample, end, iso(track.moment(sample)), replace(window, start=start))
+
+    def _with_other(self, track: Track, window: Window, sample: int, end: int) -> Window:
+        """Return a window with the facts of a second channel, from the ring, where it has one."""
+        form = track.form
+        if window.facts is None or form.channels < 2:
+            return window
+        runs = track.ring.read(sample, end)
+        if not runs:
+            return window
+        other = form.decode(runs[-1].data)[:, Channel.of(self.cutting.channel).beside(form.channels)]
+        level = quality(other, form.rate)[1]
+        return replace(window, facts=paired(window.facts, sound_facts(other, form.rate), level))
 
     def _put(self, live: LiveWindow) -> None:
         reception, closing = self.reception, self.reception.closing

@@ -30,7 +30,8 @@ class StreamFeed:
     def __init__(self, name: str, source: SoundSource, listener: Listener, ring_seconds: float = 10.0) -> None:
         self.name = name
         rate = listener.encoder.facts.sample_rate
-        cutting = Cutting(listener.seconds, listener.hop, rate, listener.channel, hears_source(listener.encoder))
+        wanted = {"with_source": hears_source(listener.encoder), "with_facts": listener.facts}
+        cutting = Cutting(listener.seconds, listener.hop, rate, listener.channel, **wanted)
         self.capture = Capture(source, cutting, ring_seconds)
         self._each = 0.0
         self.batch: tuple[LiveWindow, ...] = ()  # the windows of the arrival that was yielded last
