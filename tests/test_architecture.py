@@ -46,6 +46,7 @@ ALLOWED = {
         ),
         *(f"serve/{name}.py" for name in ("event_routes", "exposition", "guarded", "machine_routes", "service_routes")),
         *("serve/latest.py", "serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),
+        "serve/trend_source.py",
     },
     "fastapi": {
         *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
@@ -55,6 +56,7 @@ ALLOWED = {
     "alembic": {
         *("serve/database.py", "serve/migrations/env.py"),
         *("serve/migrations/versions/r0001_first.py", "serve/migrations/versions/r0002_by_time.py"),
+        "serve/trend_source.py",
     },
     "requests": {"data/download.py", "models/weights/fetch.py", "models/weights/package_index.py"},
 }

@@ -20,6 +20,7 @@ FILES = {
     ("evaluate", "--out"),
     ("report", "--out"),
     ("finetune", "--out"),
+    ("trend", "--out"),
 }
 FOLDERS = {("fit", "--out"), ("distil", "--out"), ("export", "--out"), ("synth", "--out"), ("download", "--root")}
 
@@ -59,6 +60,7 @@ def words(command, option, place, folder):
         "evaluate": ["evaluate", "--results", str(folder / "run"), option, place],
         "report": ["report", "--results", str(folder / "run"), option, place],
         "finetune": ["finetune", "--merge", str(folder / "a.pt"), option, place],
+        "trend": ["trend", bank, option, place],
     }[command]
 
 

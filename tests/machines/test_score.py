@@ -118,7 +118,7 @@ def test_a_file_that_grows_while_it_is_read_is_an_error_row(fitted, tmp_path, mo
         shutil.copy(fitted / "new" / "bad.wav", path)
         return read_windows(*args, **settings)
 
-    monkeypatch.setattr("echobank.machines.listener.read_windows", growing)
+    monkeypatch.setattr("echobank.machines.window_sources.read_windows", growing)
     (verdicts,) = scoring.score_stream(machine, [path])
     assert "changed while it was read" in verdicts[0].error
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.outputs import add_json
-from echobank.cli.own import add_engine, machine_name, seconds, seconds_from_zero, size
+from echobank.cli.own import add_engine, add_trend, machine_name, seconds, seconds_from_zero, size, with_facts
 from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of, try_sinks
 from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
 
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-free", type=size, default=1 << 30, help="bytes of the disk left free (default: 1G)")
     parser.add_argument("--record", metavar="DIR", help="only record, in FLAC files of a minute; needs no bank")
     parser.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="with --record: how long")
+    add_trend(parser)
     add_watching(parser, poll=0.2)
 
 
@@ -120,12 +121,14 @@ def _watch(args: argparse.Namespace, name: str, source: "SoundSource", others: "
     state = bank_file(bank).parent / "listen"
     if args.state:
         state = Path(args.state) / name if name else Path(args.state)
+    trend = (Path(args.trend) / name if name else Path(args.trend)) if args.trend else None
+    machine = with_facts(machine, trend)
     settings, clips = settings_of(args), _clips(args)
     listener = machine.listener
     ring = (args.before + settings.n * listener.hop + listener.seconds + _RING_SECONDS) if clips else _RING_SECONDS
     feed = StreamFeed(name or machine.name, source, listener, ring)
     sinks = sinks_of(args, machine.name)
-    return Watch(machine, bank, feed, state, sinks, settings, rate=args.far, clips=clips)
+    return Watch(machine, bank, feed, state, sinks, settings, rate=args.far, clips=clips, trend=trend)
 
 
 def _clips(args: argparse.Namespace) -> "ClipSettings | None":

@@ -4,6 +4,7 @@ These commands import what they need when they run, so that help and usage error
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,22 @@ def open_bank(args: argparse.Namespace) -> "Machine":
 def add_far(parser: argparse.ArgumentParser) -> None:
     """Add `--far`."""
     parser.add_argument("--far", type=rate, metavar="RATE", help="false-alarm rate, for example 0.05 or 5%%")
+
+
+def add_trend(parser: argparse.ArgumentParser) -> None:
+    """Add `--trend`."""
+    parser.add_argument(
+        "--trend",
+        metavar="DIR",
+        help="keep what was heard, thinned, for `echobank checkup`; banks/NAME/trend is where it looks (needs pyarrow)",
+    )
+
+
+def with_facts(machine: "Machine", wanted: object) -> "Machine":
+    """Return a machine whose listener takes the facts of the sound besides, where a trend is wanted."""
+    if not wanted:
+        return machine
+    return dataclasses.replace(machine, listener=dataclasses.replace(machine.listener, facts=True))
 
 
 def add_tags(parser: argparse.ArgumentParser) -> None:

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.outputs import add_json
-from echobank.cli.own import add_bank, add_far, open_bank
+from echobank.cli.own import add_bank, add_far, add_trend, open_bank, with_facts
 from echobank.cli.progress import bar
 from echobank.data.folder import LeftOut
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
@@ -16,7 +17,7 @@ from echobank.machines.tags import find_recordings
 if TYPE_CHECKING:
     from echobank.machines.machine import Machine
     from echobank.machines.page import Digest
-    from echobank.machines.score import Tally
+    from echobank.machines.score import Keep, Tally
     from echobank.machines.verdict import Verdict
 
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_json(parser, "JSON lines on standard output in place of CSV")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
+    add_trend(parser)
     add_far(parser)
 
 
@@ -52,11 +54,13 @@ def run(args: argparse.Namespace) -> int:
     left_out = LeftOut()
     paths = _existing(args.files, left_out)
     see: Callable[[Verdict], object] = digest.see if digest else lambda _: None
-    if args.out:
-        result = score_to_table(machine, args.bank, paths, args.out, bar, see)
-        print(f"wrote {args.out}", file=sys.stderr)
-    else:
-        result = _print(machine, paths, see, as_json=args.json)
+    with _trend(args.trend, machine) as keep:
+        heeding = with_facts(machine, args.trend)
+        if args.out:
+            result = score_to_table(heeding, args.bank, paths, args.out, bar, see, keep)
+            print(f"wrote {args.out}", file=sys.stderr)
+        else:
+            result = _print(heeding, paths, see, keep, as_json=args.json)
     if digest:
         from echobank.machines.page import write_page
 
@@ -83,14 +87,34 @@ def _existing(files: list[str], left_out: LeftOut) -> list[Path]:
     return [*found, *dict.fromkeys(missing)]
 
 
-def _print(machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object], *, as_json: bool) -> "Tally":
+@contextmanager
+def _trend(folder: str | None, machine: "Machine") -> "Iterator[Keep]":
+    """Give what keeps recordings in a trend as they are scored; without a folder, what keeps nothing."""
+    if folder is None:
+        yield lambda _heard, _verdicts: None
+        return
+    from echobank.machines.archive import revision_of
+    from echobank.machines.trend.trend_keeper import TrendKeeper, windows_of_file
+
+    keeper, revision = TrendKeeper(Path(folder)), revision_of(machine.bank)
+    try:
+        yield lambda heard, verdicts: keeper.take(windows_of_file(heard, verdicts, machine.name, revision), heard)
+    finally:
+        keeper.close()
+        if keeper.trouble:
+            print(f"echobank: {keeper.trouble}", file=sys.stderr)
+
+
+def _print(
+    machine: "Machine", paths: list[Path], see: Callable[["Verdict"], object], keep: "Keep", *, as_json: bool
+) -> "Tally":
     from echobank.machines.score import Counting, score_stream
     from echobank.machines.table import write_csv_rows, write_json_rows
 
     counting = Counting()
     if not as_json:
         write_csv_rows(sys.stdout, (), header=True)
-    for rows in score_stream(machine, paths):
+    for rows in score_stream(machine, paths, keep):
         if as_json:
             write_json_rows(sys.stdout, counting.watch(rows, see))
         else:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from echobank.cli.own import add_bank, open_bank, seconds
+from echobank.cli.own import add_bank, add_trend, open_bank, seconds, with_facts
 from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_of, try_sinks
 
 
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settle", type=seconds, default=2.0, help="a file must stay the same so long (default: 2s)")
     parser.add_argument("--only-new", action="store_true", help="leave out what is there at the first start")
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
+    add_trend(parser)
     add_watching(parser, poll=1.0)
 
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.test_alarm:
         return try_sinks(sinks, machine.name)
     feed = FolderFeed(Path(args.folder), args.settle)
-    watch = Watch(machine, Path(args.bank), feed, state, sinks, settings, rate=args.far)
+    machine, trend = with_facts(machine, args.trend), Path(args.trend) if args.trend else None
+    watch = Watch(machine, Path(args.bank), feed, state, sinks, settings, rate=args.far, trend=trend)
     run_watches([watch], args.poll, until_done=args.once)
     return 0

@@ -114,7 +114,7 @@ def _thirds(power: Float64, step: float, rate: int) -> Float64:
 
 def _hum(power: Float64, step: float, mains: float) -> float:
     """Return by how much the lines of the mains stand above what lies around them, median of some harmonics, dB."""
-    if step > 2.0:  # a window shorter than half a second does not tell a line from what lies beside it
+    if step > 2.0:  # a window shorter than half a second does not tell a line from its neighbours
         return float("nan")
     above = []
     for number in _LINES:

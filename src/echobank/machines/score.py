@@ -23,6 +23,8 @@ from echobank.models.feeding import clips_a_batch
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file, stamp_of
 
+Keep = Callable[[Heard, Sequence[Verdict]], object]
+
 _WRITE_SECONDS = 0.1  # a process that is killed loses no more than this of what it scored
 
 
@@ -51,17 +53,35 @@ class Tally:
     levels: tuple[float, ...] = ()
 
 
-def score_stream(machine: Machine, paths: Iterable[Path]) -> Generator[list[Verdict], None, None]:
-    """Yield the verdicts of each recording, in order; some are compared with the bank together."""
+def _nothing(heard: Heard, verdicts: Sequence[Verdict]) -> None:
+    """Keep nothing."""
+
+
+def score_stream(
+    machine: Machine, paths: Iterable[Path], keep: Keep = _nothing
+) -> Generator[list[Verdict], None, None]:
+    """Yield the verdicts of each recording, in order; some are compared with the bank together.
+
+    Args:
+        machine: The machine.
+        paths: Recordings.
+        keep: Called with what was heard and the verdicts, before they are yielded.
+    """
     together = clips_a_batch(machine.listener.batch_size, machine.listener.encoder)
     waiting: list[Heard] = []
-    with closing(machine.listener.hear(paths, profiles=False)) as stream:
+    with closing(machine.listener.hear(paths, profiles=machine.listener.facts)) as stream:
         for heard in stream:
             waiting.append(heard)
             if len(waiting) == together or sum(map(len, waiting)) >= together:
-                yield from machine.judge_all(waiting)
+                yield from _judged(machine, waiting, keep)
                 waiting = []
-    yield from machine.judge_all(waiting)
+    yield from _judged(machine, waiting, keep)
+
+
+def _judged(machine: Machine, waiting: Sequence[Heard], keep: Keep) -> Iterator[list[Verdict]]:
+    for heard, verdicts in zip(waiting, machine.judge_all(waiting), strict=True):
+        keep(heard, verdicts)
+        yield verdicts
 
 
 def score_to_table(
@@ -71,6 +91,7 @@ def score_to_table(
     out: Path | str,
     progress: Progress = silent,
     see: Callable[[Verdict], object] = lambda _: None,
+    keep: Keep = _nothing,
 ) -> Tally:
     """Score recordings and write the table; a journal beside it lets an interrupted run go on.
 
@@ -81,6 +102,7 @@ def score_to_table(
         out: The table.
         progress: Shows how far it is.
         see: Called with every verdict of the table, in its order.
+        keep: As `score_stream`; what an interrupted run had scored was kept by that run.
 
     Raises:
         InputError: The journal is of another bank or threshold, or damaged.
@@ -94,14 +116,14 @@ def score_to_table(
         waiting = [path for path in paths if str(path) not in done or done[str(path)] != stamp_of(path)[0]]
         if not file.stat().st_size:
             journal.append(header)
-        _score(machine, waiting, journal, progress)
+        _score(machine, waiting, journal, progress, keep)
         counting = Counting(len(paths) - len(waiting))
         write_table(out, counting.watch(_replay(file, {str(path) for path in paths}), see))
         file.unlink()
     return counting.result()
 
 
-def _score(machine: Machine, paths: Sequence[Path], journal: Journal, progress: Progress) -> None:
+def _score(machine: Machine, paths: Sequence[Path], journal: Journal, progress: Progress, keep: Keep) -> None:
     """Score recordings into the journal, some in one piece; an interruption costs none that was scored."""
     stamps: dict[Path, str] = {}
 
@@ -112,7 +134,7 @@ def _score(machine: Machine, paths: Sequence[Path], journal: Journal, progress: 
 
     scored: list[dict[str, Any]] = []
     written = time.monotonic()
-    with closing(score_stream(machine, stamped())) as stream:
+    with closing(score_stream(machine, stamped(), keep)) as stream:
         try:
             for path, verdicts in progress(zip(paths, stream, strict=True), total=len(paths), label="score"):
                 rows = [plain(verdict) for verdict in verdicts]

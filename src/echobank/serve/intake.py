@@ -3,9 +3,7 @@
 Each function here is a change for the writer: it takes a connection and does nothing but talk to the database.
 """
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any, cast
 
@@ -13,6 +11,8 @@ from sqlalchemy import Connection, Table, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from echobank.machines.verdict import plain
+from echobank.moments import now_ms as now_ms
+from echobank.moments import to_ms as to_ms
 from echobank.serve.schema import events, machines, messages, troubles, windows
 from echobank.watch.events import (
     Closed,
@@ -27,20 +27,6 @@ from echobank.watch.events import (
 )
 
 _ROWS_AT_ONCE = 400  # SQLite takes 32,766 values per statement
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def to_ms(text: str, otherwise: int) -> int:
-    """Return an ISO 8601 time in milliseconds since 1970; one that cannot be read, or has no zone, is `otherwise`."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return otherwise
-    return otherwise if moment.tzinfo is None else round(1000 * moment.timestamp())
 
 
 def enrol(connection: Connection, name: str, facts: Mapping[str, Any] | None = None) -> int:

@@ -14,11 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from echobank.errors import OutputError
+from echobank.machines.archive import revision_of
 from echobank.machines.machine import Machine
+from echobank.machines.trend.trend_keeper import TrendKeeper
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
 from echobank.watch.clip_keeper import ClipKeeper, ClipSettings
 from echobank.watch.event_clips import EventClips
+from echobank.watch.event_windows import windows_of_messages
 from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, SilenceOpened
 from echobank.watch.feeds.feed import Arrival, Feed
 from echobank.watch.feeds.stream_feed import StreamFeed
@@ -67,6 +70,7 @@ class Watch:
         clock: Seconds that never go back.
         rate: False-alarm rate in place of the bank's own; None keeps that.
         clips: What is kept of the sound of events, for a feed that is a stream; None keeps none.
+        trend: Folder of the trend; None keeps none.
 
     Raises:
         InputError: Another watch uses the state, or the state is of something else.
@@ -84,6 +88,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         rate: float | None = None,
         clips: ClipSettings | None = None,
+        trend: Path | None = None,
     ) -> None:
         self._feed, self._settings, self._clock = feed, settings, clock
         self._judge = Judge(machine, bank, settings.k, settings.n, settings.hysteresis, rate)
@@ -98,6 +103,7 @@ class Watch:
                 sink.obey(self._obey)
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
+        self._trend = TrendKeeper(trend) if trend else None
         self._clips: EventClips | None = None
         if clips is not None and isinstance(feed, StreamFeed):
             self._clips = EventClips(feed, ClipKeeper(clips, self._name, settings.n))
@@ -111,6 +117,7 @@ class Watch:
             self._refused,
             clips,
             self._mutes.trouble,
+            self._trend.trouble if self._trend else "",
             *(delivery.trouble for delivery in self._deliveries),
         ]
         stale = self._judge.trouble
@@ -194,6 +201,8 @@ class Watch:
             self._feed.close()
             if self._clips:
                 self._clips.close()
+            if self._trend:
+                self._trend.close()
             with suppress(OutputError):
                 self._deliver()
             for delivery in self._deliveries:
@@ -214,6 +223,9 @@ class Watch:
         rule, messages = advance(self._judge.rule, before, windows, self._name, _now())
         if self._clips:
             messages = self._clips.mark(before, messages)
+        if self._trend:  # before it counts as done: what comes again after a kill is known by its id
+            revision = revision_of(machine.bank)
+            self._trend.take(windows_of_messages(messages, revision), arrival.heard)
         self._state.record(arrival.name, arrival.stamp, rule, messages)
         event = rule.event or before.event
         if event is not None and not rest:

@@ -184,7 +184,7 @@ class FolderFeed:
         now = self._clock()
         due = [file for file in finished if file.name not in self._refused or self._refused[file.name].next_try <= now]
         paths = (self.landing.folder / landed.name for landed in due)
-        with closing(listener.hear(paths, profiles=False)) as stream:
+        with closing(listener.hear(paths, profiles=listener.facts)) as stream:
             for landed, heard in zip(due, stream, strict=True):
                 if stamp_of(heard.path)[0] != landed.stamp:  # it grew or went: wait until it settles again
                     self.landing.again(landed.name)

@@ -1,0 +1,18 @@
+"""Moments as whole milliseconds since 1970, UTC, as they are stored."""
+
+import time
+from datetime import datetime
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def to_ms(text: str, otherwise: int) -> int:
+    """Return an ISO 8601 time in milliseconds since 1970; one that cannot be read, or has no zone, is `otherwise`."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return otherwise
+    return otherwise if moment.tzinfo is None else round(1000 * moment.timestamp())
