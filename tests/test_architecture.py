@@ -42,7 +42,7 @@ ALLOWED = {
     "sqlalchemy": {
         *(
             f"serve/{name}.py"
-            for name in ("access", "broadcast", "database", "intake", "reception", "schema", "service")
+            for name in ("access", "broadcast", "database", "fleet_feed", "intake", "reception", "schema", "service")
         ),
         *(f"serve/{name}.py" for name in ("event_routes", "exposition", "guarded", "machine_routes", "service_routes")),
         *("serve/latest.py", "serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),

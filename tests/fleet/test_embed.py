@@ -16,6 +16,7 @@ from echobank.fleet.fitting import overrides_of
 from echobank.fleet.location import Location
 from echobank.fleet.shards import Shard
 from echobank.machines.fit import machine_config, make_listener
+from echobank.machines.listener import Listener
 from tests.fleet.support import ENCODER, SET, WINDOW, InProcess, heard_in, plain_loop, same_heard
 from tests.machines.sounds import hum, write
 from tests.requirements import needs
@@ -82,6 +83,29 @@ def test_a_recording_that_changed_is_embedded_again_and_the_newer_counts(source,
     tally, pool = embed(tmp_path / "in", out)
     assert (tally.new.recordings, tally.new.errors, len(pool.tasks)) == (1, 1, 2)
     assert_as_the_plain_loop(tmp_path / "in", out)
+
+
+def test_a_recording_that_was_touched_and_is_the_same_is_not_embedded_again(source, tmp_path, monkeypatch):
+    shutil.copytree(source, tmp_path / "in")
+    out, folder = tmp_path / "out", tmp_path / "in" / "pump1" / "2026-03-02"
+    embed(tmp_path / "in", out)
+    before = heard_in(out)
+    for name in ("0.wav", "1.wav"):
+        os.utime(folder / name, ns=(10**18, 10**18))
+    write(folder / "2.wav", hum(4.0, seed=77))
+    heard = []
+    hear = Listener.hear
+    monkeypatch.setattr(
+        Listener, "hear", lambda self, paths: hear(self, (heard.append(path) or path for path in paths))
+    )
+    tally, _ = embed(tmp_path / "in", out, size=9)
+    monkeypatch.undo()
+    assert (heard, tally.same, tally.new.recordings) == ([folder / "2.wav"], 2, 3)
+    after = heard_in(out)
+    differ = {name for name, heard in after.items() if not same_heard(heard, before[name])}
+    assert differ == {("pump1", "2026-03-02", "pump1/2026-03-02/2.wav")} and after.keys() == before.keys()
+    again, pool = embed(tmp_path / "in", out)
+    assert (pool.asked, again.same) == (0, 0)
 
 
 def test_a_shard_that_is_there_is_not_written_again(source, tmp_path):

@@ -150,9 +150,10 @@ def _say_embedded(tally: "EmbedTally", out: str) -> int:
         print(f"nothing new: {counted(tally.known, 'recording')} known, no encoder was started")
     else:
         rate = f", {done / tally.seconds:.1f} per second" if tally.seconds else ""
+        same = f"; {tally.same} touched, with the bytes that they had" if tally.same else ""
         print(
-            f"{counted(new.recordings, 'recording')} embedded, {counted(new.windows, 'window')}, in "
-            f"{counted(tally.shards, 'shard')}{rate}; {tally.known} known before; "
+            f"{counted(new.recordings - tally.same, 'recording')} embedded, {counted(new.windows, 'window')}, in "
+            f"{counted(tally.shards, 'shard')}{rate}; {tally.known} known before{same}; "
             f"start {tally.starting:.1f} s, work {tally.seconds:.1f} s"
         )
     print(f"dataset {out}" + (f", key {tally.made.key}" if tally.made else ""))

@@ -9,6 +9,8 @@ from echobank.cli.own import add_far, add_tags, tagging
 from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED, InputError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from echobank.cli.fleet import PoolOf
     from echobank.fleet.dataset import MadeBy, VectorDataset
     from echobank.fleet.scoring import Standing
@@ -32,6 +34,11 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     _add_dataset(parser)
     parser.add_argument("--banks", metavar="BANKS", default="banks", help="folder or s3:// of banks (default: banks)")
     parser.add_argument("--out", metavar="VERDICTS", required=True, help="folder or s3:// of verdicts and the summary")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="feed the database of echobank serve: sqlite:///DIR/echobank.db or postgresql://...",
+    )
     add_far(parser)
 
 
@@ -83,6 +90,7 @@ def score(args: argparse.Namespace, pool_of: "PoolOf") -> int:
     from echobank.fleet.summary import FILE, worst_first, write_summary
 
     dataset, made = _opened(args)
+    database = _database(args.database) if args.database else None  # now, not after hours of work
     out = Location(args.out)
     settings = FleetScoreSettings(dataset.at, made, Location(args.banks), out, args.far)
     standings: dict[str, Standing] = {}
@@ -100,10 +108,48 @@ def score(args: argparse.Namespace, pool_of: "PoolOf") -> int:
             standings[task.machine] = before + one if before else one
     write_summary(out, standings.values())
     _say(worst_first(standings.values()))
+    if database is not None:
+        new = _feed(database, args, dataset, made, {one.machine for one in standings.values() if not one.error})
+        print(f"{new} windows new in the database", file=sys.stderr)
     print(f"{fresh} files of verdicts written; summary {out.show(FILE)}", file=sys.stderr)
     if any(one.anomalous_windows for one in standings.values()):
         return EXIT_ANOMALIES
     return EXIT_SKIPPED if any(one.error or one.errors for one in standings.values()) else EXIT_OK
+
+
+def _database(url: str) -> "Engine":
+    """Open the database of the service.
+
+    Raises:
+        ConfigError: A library of the service is not installed, or no such kind of database.
+        InputError: It cannot be used.
+    """
+    from echobank.cli.serve import require_libraries
+
+    require_libraries("--database", ("sqlalchemy", "alembic"))
+    from echobank.serve.database import open_database
+
+    return open_database(url)
+
+
+def _feed(
+    engine: "Engine", args: argparse.Namespace, dataset: "VectorDataset", made: "MadeBy", scored: "set[str]"
+) -> int:
+    """Feed the database with the verdicts of the machines that were scored; return how many windows were new."""
+    from echobank.fleet.bank_cache import BankCache
+    from echobank.fleet.location import Location
+    from echobank.serve.fleet_feed import FleetFeed
+    from echobank.serve.writer import Writer
+
+    banks = BankCache(Location(args.banks), made.provenance, args.far, most=1)
+    writer = Writer(engine)
+    try:
+        feed = FleetFeed(writer, str(engine.url), dataset, made, Location(args.out))
+        wanted = [(machine, days) for machine, days in _wanted(args, dataset, made) if machine in scored]
+        return sum(feed.take(banks.get(machine).machine, machine, days) for machine, days in wanted)
+    finally:
+        writer.close()
+        engine.dispose()
 
 
 def _say(standings: "list[Standing]") -> None:

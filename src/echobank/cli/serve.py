@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until it is asked to stop."""
-    _require_libraries()
+    require_libraries("serve", ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"))
     if args.new_token is not None:
         return _make_token(args)
     from echobank.serve.access import has_tokens
@@ -118,11 +119,15 @@ def _say(service: "Service", host: str, port: int, scheme: str) -> None:
     print(f"serving {', '.join(service.machines)} on {scheme}://{shown}:{port}", file=sys.stderr)
 
 
-def _require_libraries() -> None:
+def require_libraries(command: str, libraries: Sequence[str]) -> None:
+    """Check that the libraries of the service are installed.
+
+    Raises:
+        ConfigError: One is not.
+    """
     from importlib.util import find_spec
 
-    libraries = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client")
     missing = [name for name in libraries if not find_spec(name)]
     if missing:
         hint = "pip install 'echobank[serve]'"
-        raise ConfigError("serve needs a library that is not installed", value=missing[0], hint=hint)
+        raise ConfigError(f"{command} needs a library that is not installed", value=missing[0], hint=hint)

@@ -108,13 +108,19 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         """Start Ray and the first actor, and return what its worker says when it is ready.
 
         Raises:
-            InputError: Ray is not installed, or the cluster does not answer.
+            InputError: Ray is not installed or does not start, the cluster does not answer, or actors do not start.
             EchobankError: What the worker raises.
         """
         if not self._actors:
             self._start()
             self._actors.append(self._new())
-        return self._got(self._actors[0].ready.remote())
+        for _ in range(max(self._settings.retries, 0) + 1):
+            said = self._outcome(self._actors[0].ready.remote())
+            if not isinstance(said, Lost):
+                return said
+            self._ray.kill(self._actors[0])
+            self._actors[0] = self._new()
+        raise InputError(f"actors do not start ({said.reason})", value=self._settings.address)
 
     def fill(self) -> None:
         """Start all actors and wait until each is ready, instead of as work comes."""
@@ -208,8 +214,9 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
                     )
                 else:
                     ray.init(address=settings.address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"Ray does not start ({error})", value=settings.address) from error
+            except Exception as error:  # a node that is late, for one, has no class of its own
+                reason = " ".join(str(error).split())
+                raise InputError(f"Ray does not start ({reason})", value=settings.address) from error
             self._own = True
         self._ray = ray
         there = ray.cluster_resources()

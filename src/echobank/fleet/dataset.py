@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -11,6 +12,7 @@ from echobank.errors import ConfigError, InputError
 from echobank.fleet.catalog import Listed
 from echobank.fleet.location import Location, Stamped
 from echobank.fleet.shards import Counts, Entry, Shard, counts_in, entries_in, known_in
+from echobank.machines.listener import Heard
 from echobank.models.provenance import Provenance
 from echobank.models.registry import find_weights, joined_names
 from echobank.names import printable
@@ -144,14 +146,26 @@ class VectorDataset:
         Raises:
             InputError: A shard is damaged.
         """
+        newest = self._newest(made.key, machine, day, made.source)
+        return [newest[name] for name in sorted(newest)]
+
+    def heard(self, key: str, machine: str, day: str) -> dict[str, Heard]:
+        """Return what was heard in the recordings of a partition by their names, each in its newest version.
+
+        Raises:
+            InputError: A shard is damaged.
+        """
+        return {name: entry.heard for name, entry in self._newest(key, machine, day, "").items()}
+
+    def _newest(self, key: str, machine: str, day: str, root: str) -> dict[str, Entry]:
         newest: dict[str, Entry] = {}
-        for file in self.shards(made.key, machine, day):
+        for file in self.shards(key, machine, day):
             with self.at.at_hand(file.name) as path:
-                for entry in entries_in(path, made.source):
+                for entry in entries_in(path, root):
                     other = newest.get(entry.recording)
                     if other is None or _age(other) < _age(entry):
                         newest[entry.recording] = entry
-        return [newest[name] for name in sorted(newest)]
+        return newest
 
     def totals(self, key: str) -> Iterator[tuple[str, str, Stamped, Counts]]:
         """Yield machine, day, file and counts of every shard.
@@ -187,6 +201,11 @@ class Known:
     def has(self, item: Listed) -> bool:
         """Return whether a recording or pack is there in the version that was listed."""
         return (printable(item.name), item.version) in self.items
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the recordings and packs that are there in any version."""
+        return frozenset(name for name, _ in self.items)
 
 
 def folder_of(key: str, machine: str, day: str) -> str:

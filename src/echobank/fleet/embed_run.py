@@ -58,6 +58,7 @@ class EmbedTally:
         made: What made the embeddings.
         new: Counts of the shards of this run.
         shards: How many there were.
+        same: Recordings among them whose file was touched and has the bytes that it had; they were not embedded again.
         known: Recordings that the dataset had already.
         errors: Recordings of the source that cannot be used, of this run and of earlier ones, by reason.
         waiting: Recordings that the next run tries again, by reason.
@@ -70,6 +71,7 @@ class EmbedTally:
     made: MadeBy | None = None
     new: Counts = field(default_factory=Counts)
     shards: int = 0
+    same: int = 0
     known: int = 0
     errors: Reasons = field(default_factory=Reasons)
     waiting: Reasons = field(default_factory=Reasons)
@@ -162,7 +164,10 @@ class EmbedRun:
                 tally.known += len(known.items.get(place, ()))
                 for name, error in known.errors.get(place, {}).items():
                     tally.errors.add(self._settings.source.show(name), error)
-            yield from cut(partition, [item for item in partition.items if not known.has(item)], key, self._size)
+            new = [item for item in partition.items if not known.has(item)]
+            for touched in (False, True):
+                items = [item for item in new if (printable(item.name) in known.names) == touched]
+                yield from cut(partition, items, key, self._size, touched=touched)
 
 
 def source_root(source: Location) -> str:
@@ -232,5 +237,6 @@ def _add(tally: EmbedTally, shard: Shard, outcome: ShardDone | Lost) -> None:
         return
     tally.shards += 1
     tally.new += outcome.counts
+    tally.same += outcome.same
     tally.errors.merge(outcome.errors)
     tally.waiting.merge(outcome.waiting)

@@ -13,7 +13,7 @@ from echobank.fleet.bank_cache import BankCache, KeptBank
 from echobank.fleet.dataset import MadeBy, VectorDataset
 from echobank.fleet.location import Location
 from echobank.fleet.reasons import Reasons
-from echobank.machines.table import write_table
+from echobank.machines.table import read_parquet, write_table
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
 
@@ -154,7 +154,7 @@ class ScoreWorker:
         settings = self._settings
         shards = [file.name for file in self._dataset.shards(settings.made.key, machine, day)]
         facts = json.dumps([shards, kept.sha256, kept.machine.threshold]).encode()
-        folder = f"machine={quote(machine, safe='')}/day={quote(day, safe='')}"
+        folder = _folder(machine, day)
         name = f"{folder}/{hashlib.sha256(facts).hexdigest()[:32]}.parquet"
         there = [file.name for file in settings.out.files(folder)]
         if name not in there:
@@ -166,6 +166,25 @@ class ScoreWorker:
             if other != name and other.endswith(".parquet"):
                 settings.out.remove(other)
         return name not in there
+
+
+def verdicts_in(out: Location, machine: str, day: str) -> dict[str, list[Verdict]]:
+    """Return the verdicts of a day by file; none where they were not written.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    found: dict[str, list[Verdict]] = {}
+    for file in out.files(_folder(machine, day)):
+        if file.name.endswith(".parquet"):
+            with out.at_hand(file.name) as path:
+                for verdict in read_parquet(path):
+                    found.setdefault(verdict.file, []).append(verdict)
+    return found
+
+
+def _folder(machine: str, day: str) -> str:
+    return f"machine={quote(machine, safe='')}/day={quote(day, safe='')}"
 
 
 def standing_of(machine: str, verdicts: Sequence[Verdict], threshold: float) -> Standing:

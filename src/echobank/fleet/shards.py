@@ -29,13 +29,23 @@ _VECTORS = ("vector", "profile")
 
 @dataclass(frozen=True)
 class Shard:
-    """Work for an actor: recordings of one machine and day that belong into one file."""
+    """Work for an actor: recordings of one machine and day that belong into one file.
+
+    Attributes:
+        machine: The machine.
+        day: The day.
+        items: Recordings and packs.
+        name: Name of the file.
+        key: Key of the provenance.
+        touched: Whether the dataset has them in another version, perhaps with the same bytes.
+    """
 
     machine: str
     day: str
     items: tuple[Listed, ...]
     name: str
     key: str
+    touched: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,18 +81,21 @@ class Entry:
     heard: Heard
 
 
-def cut(partition: Partition, items: Sequence[Listed], key: str, size: int = RECORDINGS) -> Iterator[Shard]:
+def cut(
+    partition: Partition, items: Sequence[Listed], key: str, size: int = RECORDINGS, *, touched: bool = False
+) -> Iterator[Shard]:
     """Yield shards of some items of a partition.
 
     Args:
         partition: Where they belong.
         items: What is to be embedded.
         key: Key of the provenance.
-        size: Most recordings per shard; a pack is a shard of its own.
+        size: Most recordings and packs per shard.
+        touched: As `Shard`.
     """
     for begin in range(0, len(items), size):
         part = tuple(items[begin : begin + size])
-        yield Shard(partition.machine, partition.day, part, shard_name(partition, part, key), key)
+        yield Shard(partition.machine, partition.day, part, shard_name(partition, part, key), key, touched)
 
 
 def shard_name(partition: Partition, items: Sequence[Listed], key: str) -> str:

@@ -6,7 +6,7 @@ What lies on S3 is fetched some recordings ahead, each with one request; a pack 
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -45,10 +45,14 @@ class Supply(AbstractContextManager["Supply"]):
     Args:
         source: Where they are.
         items: The recordings and packs.
+        known: Tells of a recording at hand whether it need not be handed out; it goes to `passed` then.
     """
 
-    def __init__(self, source: Location, items: Sequence[Listed]) -> None:
-        self._source, self._items = source, items
+    def __init__(
+        self, source: Location, items: Sequence[Listed], known: Callable[[Supplied], bool] = lambda _: False
+    ) -> None:
+        self._source, self._items, self._known = source, items, known
+        self.passed: list[Supplied] = []
         self._folder: Path | None = None
         self._numbers = count()
         self._out: deque[Supplied] = deque()
@@ -60,14 +64,17 @@ class Supply(AbstractContextManager["Supply"]):
     def paths(self) -> Iterator[Path]:
         """Yield the paths; `take` gives what each stands for, in the same order."""
         for supplied in self._supplied():
-            self._out.append(supplied)
-            yield supplied.path
+            if self._known(supplied):
+                self.passed.append(supplied)
+                _discard(supplied)
+            else:
+                self._out.append(supplied)
+                yield supplied.path
 
     def take(self) -> Supplied:
         """Return the next recording whose path was handed out, and remove its copy."""
         supplied = self._out.popleft()
-        if supplied.copied:
-            supplied.path.unlink(missing_ok=True)
+        _discard(supplied)
         return supplied
 
     def _supplied(self) -> Iterator[Supplied]:
@@ -125,3 +132,8 @@ class Supply(AbstractContextManager["Supply"]):
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="echobank-fleet-"))
         return self._folder / f"{next(self._numbers)}{Path(name).suffix}"
+
+
+def _discard(supplied: Supplied) -> None:
+    if supplied.copied:
+        supplied.path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from echobank.errors import InputError
-from echobank.machines.verdict import COLUMNS, Verdict, plain
+from echobank.machines.verdict import COLUMNS, Verdict, from_plain, plain
 from echobank.names import printable, to_json
 from echobank.storage import atomic_path
 
@@ -41,6 +41,20 @@ def write_table(path: Path | str, verdicts: Iterable[Verdict]) -> None:
     writer = {".csv": _write_csv, ".jsonl": _write_lines, ".parquet": _write_parquet}[path.suffix.lower()]
     with atomic_path(path) as temporary:
         writer(temporary, verdicts)
+
+
+def read_parquet(path: Path | str) -> list[Verdict]:
+    """Return the verdicts of a Parquet table.
+
+    Raises:
+        InputError: It is none, or pyarrow is not installed.
+    """
+    arrow, parquet = _arrow()
+    try:
+        with parquet.ParquetFile(path) as table:
+            return [from_plain(row) for row in table.read(list(COLUMNS)).to_pylist()]
+    except (OSError, ValueError, TypeError, arrow.ArrowException) as error:
+        raise InputError(f"not a table of verdicts ({error})", where=path) from error
 
 
 def write_csv_rows(stream: TextIO, verdicts: Iterable[Verdict], *, header: bool) -> None:

@@ -81,7 +81,7 @@ def settle(connection: Connection, parcel: Parcel) -> dict[str, Any]:
     if before is not None:
         return before
     at = now_ms()
-    rest = "paused" if (row.paused_until or 0) > at else "muted" if (row.muted_until or 0) > at else ""
+    rest = resting(row, at)
     state = RuleState.from_values(row.rule) if row.rule else RuleState()
     state, told = advance(parcel.rule, state, _windows(parcel, rest), parcel.name, _iso(at))
     told = _with_clip(told, parcel)
@@ -101,6 +101,13 @@ def _answer_before(row: Row[Any], key: str, digest: str) -> dict[str, Any] | Non
     if row.digest != digest:
         raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
     return dict(row.answer)
+
+
+def resting(machine: Any, at: int) -> str:
+    """Return why a machine, a row of `machines`, does not alarm at a time; empty when it does."""
+    if (machine.paused_until or 0) > at:
+        return "paused"
+    return "muted" if (machine.muted_until or 0) > at else ""
 
 
 def _windows(parcel: Parcel, rest: str) -> list[Judged]:
