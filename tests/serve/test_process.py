@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, func, select
 
@@ -88,6 +90,26 @@ def test_impossible_options_are_one_line(bank, tmp_path, capsys, more, said):
     assert main(["serve", str(bank.parent), "--data", str(tmp_path / "data"), *more]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+def test_an_address_that_is_taken_is_one_line(bank, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        assert main(["serve", str(bank.parent), "--data", str(tmp_path / "data"), "--bind", taken]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"cannot listen (Address already in use): '{taken}'" in error
+
+
+def test_port_0_is_a_free_one_and_its_number_is_said(bank, tmp_path):
+    command = [sys.executable, "-m", "echobank", "serve", bank.parent, "--data", tmp_path / "data"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    words = [*map(str, command), "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        said = child.stderr.readline().split()[-1]
+        assert said.startswith("http://127.0.0.1:") and not said.endswith(":0")
+        assert httpx.get(f"{said}/healthz", timeout=30).status_code == 200
+        child.terminate()
+        assert child.wait(20) == 0
 
 
 def test_a_folder_without_banks_and_one_in_use_are_refused(bank, tmp_path, capsys):

@@ -44,11 +44,14 @@ def run(args: argparse.Namespace) -> int:
         return _make_token(args)
     from echobank.serve.access import has_tokens
     from echobank.serve.app import LOOPBACK, guarded, make_app, make_server
+    from echobank.serve.doorway import check_certificate, take_address
     from echobank.serve.service import Service
 
     host, port = args.bind
     if bool(args.tls_cert) != bool(args.tls_key):
         raise ConfigError("a certificate needs its key", hint="give both --tls-cert and --tls-key")
+    if args.tls_cert:
+        check_certificate(args.tls_cert, args.tls_key)
     beyond = host not in LOOPBACK
     service = Service(_settings(args, beyond))
     try:
@@ -56,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
             hint = "make one first: echobank serve BANKS --data DIR --new-token NAME --scopes read,upload"
             raise ConfigError("an address beyond loopback needs a token", value=host, hint=hint)
         app = guarded(make_app(service), service, frozenset({host, *map(str.lower, args.host)}), figures=beyond)
-        server = make_server(app, service, host=host, port=port, ssl_certfile=args.tls_cert, ssl_keyfile=args.tls_key)
-        _say(service, host, port, "https" if args.tls_cert else "http")
-        server.run()
+        server = make_server(app, service, ssl_certfile=args.tls_cert, ssl_keyfile=args.tls_key)
+        with take_address(host, port) as door:
+            _say(service, host, door.getsockname()[1], "https" if args.tls_cert else "http")
+            server.run(sockets=[door])
     finally:
         service.close()
     return 0

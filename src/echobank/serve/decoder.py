@@ -19,6 +19,7 @@ from echobank.data.channels import ChannelName
 from echobank.errors import AudioError, EchobankError
 
 _MEMORY = 1 << 30  # bytes of address space
+_HEADER = 4096  # bytes of a WAV around its samples
 _STARTING = 60.0  # seconds, for a child that has to import first
 _SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -97,7 +98,7 @@ class Decoder:
         patience = self._limits.patience
         if self._child is None or self._child.poll() is not None:
             self._end()
-            self._child, patience = _start(), _STARTING + self._limits.patience
+            self._child, patience = _start(self._limits.bytes), _STARTING + self._limits.patience
         assert self._child.stdin and self._child.stdout
         self._child.stdin.write(json.dumps(task) + "\n")
         self._child.stdin.flush()
@@ -116,8 +117,8 @@ class Decoder:
             self._child = None
 
 
-def _start() -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "echobank.serve.decoder"]
+def _start(most: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "echobank.serve.decoder", str(most + _HEADER)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, **_SINGLE, "PYTHONPATH": path}
@@ -142,7 +143,9 @@ def _convert(source: str, target: str, channel: ChannelName, seconds: float, byt
 
     from echobank.data.audio import opened
     from echobank.data.channels import Channel
+    from echobank.serve.foreign import refuse_foreign
 
+    refuse_foreign(Path(source))
     done, width = 0, Channel.of(channel).width
     with (
         opened(Path(source), channel) as (stream, sha256),
@@ -168,4 +171,5 @@ if __name__ == "__main__":
     if os.name == "posix":
         _limit("RLIMIT_AS", _MEMORY)
         _limit("RLIMIT_CORE", 0)
+        _limit("RLIMIT_FSIZE", int(sys.argv[1]))
     serve_tasks(sys.stdin, sys.stdout)

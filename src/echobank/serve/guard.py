@@ -1,7 +1,9 @@
 """The guard around the application: the Host header, requests from other sites, sizes of bodies, headers of answers."""
 
+import asyncio
 import ipaddress
 import json
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -9,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from echobank.errors import EchobankError
 
+_PATIENCE, _SLOWEST = 30.0, 1024  # seconds for any body, and bytes per second of a long one
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _HEADERS = {
@@ -23,6 +26,10 @@ _HEADERS = {
 
 class TooLargeError(EchobankError):
     """A body is longer than is taken."""
+
+
+class SlowError(EchobankError):
+    """A body comes so slowly that it keeps others out."""
 
 
 class Guard:
@@ -91,11 +98,19 @@ class Guard:
 
 
 def _counted(receive: Receive, most: int) -> Receive:
-    taken = 0
+    """Return a `receive` that refuses a body that is too long, or so slow that it only holds a place."""
+    taken, begun, more = 0, time.monotonic(), True
 
     async def counting() -> Message:
-        nonlocal taken
-        message = await receive()
+        nonlocal taken, more
+        if not more:  # all is there; what comes is that the client is gone, after whatever time
+            return await receive()
+        try:
+            async with asyncio.timeout(begun + _PATIENCE + taken / _SLOWEST - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise SlowError(f"the body comes more slowly than {_SLOWEST} bytes per second") from None
+        more = bool(message.get("more_body", False))
         taken += len(message.get("body", b""))
         if taken > most:
             raise TooLargeError(f"more than {most} bytes")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError
 
 from echobank.errors import AudioError, EchobankError, OutputError
 from echobank.serve.access import EVERYBODY, SCOPES, Holder, NotAllowedError
-from echobank.serve.guard import TooLargeError
+from echobank.serve.guard import SlowError, TooLargeError
 from echobank.serve.service import Service
 from echobank.serve.writer import BusyError, FullError
 
@@ -87,6 +87,8 @@ def refusal(error: EchobankError) -> JSONResponse:
         status = 404
     elif isinstance(error, TooLargeError):
         status = 413
+    elif isinstance(error, SlowError):
+        status, headers = 408, {"Connection": "close"}
     elif isinstance(error, BusyError):
         status, headers = 503, {"Retry-After": str(_RETRY_SECONDS)}
     elif isinstance(error, FullError):

@@ -51,6 +51,8 @@ class Service:
             shutil.rmtree(self._incoming, ignore_errors=True)
             self._incoming.mkdir()
             self.clips.mkdir(exist_ok=True)
+            for torn in self.clips.glob(".*.tmp"):  # a copy that a kill cut off
+                torn.unlink(missing_ok=True)
             self.engine = open_database(settings.database or embedded(settings.folder))
             self.machines = {machine.name: machine for machine in self._open_machines()}
         except BaseException:
