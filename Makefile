@@ -7,10 +7,10 @@ RUN    := $(BIN)/python
 BENCH  ?= beats_speed pipeline backends encoders
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types bench clean
+.PHONY: help install demo serve-demo test check lint types bench clean
 
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/installed ## a virtual environment with echobank and everything its tests need
 
@@ -28,6 +28,9 @@ demo: install ## synthetic machines, preprocess, train, infer, official scoring,
 	$(RUN) -m echobank report --results $(DEMO)/results
 	$(RUN) scripts/dcase_task2_scoring.py --results $(DEMO)/results
 	@echo "report: $(DEMO)/results/report.html"
+
+serve-demo: install ## the service with synthetic machines, one of which develops a fault while you look
+	$(RUN) scripts/serve_demo.py --out $(DEMO)/serve
 
 test: install ## the whole test suite; it may skip only for the reasons that tests/ci/environments.toml gives
 	OMP_NUM_THREADS=1 ECHOBANK_TEST_ENVIRONMENT=$${ECHOBANK_TEST_ENVIRONMENT-clone} $(RUN) -m pytest -q -n auto

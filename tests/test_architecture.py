@@ -47,10 +47,12 @@ ALLOWED = {
         *(f"serve/{name}.py" for name in ("event_routes", "exposition", "guarded", "machine_routes", "service_routes")),
         *("serve/latest.py", "serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),
         "serve/trend_source.py",
+        *(f"serve/{name}.py" for name in ("course", "evidence_routes", "overview")),
     },
     "fastapi": {
         *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
         *("serve/machine_routes.py", "serve/service_routes.py", "serve/upload_routes.py"),
+        *(f"serve/{name}_routes.py" for name in ("evidence", "nursery", "overview", "page")),
     },
     "uvicorn": {"serve/app.py"},
     "alembic": {

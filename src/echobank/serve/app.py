@@ -10,8 +10,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from echobank.serve import event_routes, machine_routes, service_routes, upload_routes
+from echobank.serve import (
+    event_routes,
+    evidence_routes,
+    machine_routes,
+    nursery_routes,
+    overview_routes,
+    page_routes,
+    service_routes,
+    upload_routes,
+)
+from echobank.serve.evidence import EvidenceShelf
 from echobank.serve.guard import Guard
+from echobank.serve.nursery import Nursery
 from echobank.serve.service import Service
 from echobank.version import __version__
 
@@ -19,13 +30,20 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SMALL = 1 << 20
 _FORM = 4096  # bytes of a form around its file
 _SHUTDOWN_SECONDS = 3
+_ROUTES = (
+    *(service_routes, machine_routes, event_routes, upload_routes),
+    *(overview_routes, evidence_routes, nursery_routes, page_routes),
+)
 
 
 def make_app(service: Service) -> FastAPI:
     """Return the application of a service, without its guard."""
     app = FastAPI(title="echobank", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
-    for routes in (service_routes, machine_routes, event_routes, upload_routes):
+    app.state.evidence = EvidenceShelf()
+    app.state.nursery = nursery = Nursery(service)
+    service.at_close.append(nursery.close)
+    for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from echobank.data.channels import ChannelName
 from echobank.errors import AudioError, EchobankError
 
+_KINDS = {b"RIFF": "wav", b"RF64": "wav", b"fLaC": "flac", b"OggS": "ogg", b"FORM": "aiff"}
 _MEMORY = 1 << 30  # bytes of address space
 _HEADER = 4096  # bytes of a WAV around its samples
 _STARTING = 60.0  # seconds, for a child that has to import first
@@ -50,6 +51,12 @@ class Decoded:
 
     sha256: str
     seconds: float
+
+
+def kind_of(path: Path) -> str:
+    """Return the suffix that suits a recording which was decoded, from its first bytes."""
+    with path.open("rb") as stream:
+        return _KINDS.get(stream.read(4), "mp3")
 
 
 class Decoder:

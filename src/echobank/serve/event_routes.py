@@ -53,7 +53,7 @@ def list_events(
 @router.get("/api/events/{event}", openapi_extra=needs("read"), tags=["events"])
 def show_event(event: str, request: Request) -> dict[str, Any]:
     """One event."""
-    return _told(_event(request, event))
+    return _told(event_row(request, event))
 
 
 @router.post("/api/events/{event}/acknowledge", openapi_extra=needs("curate"), tags=["events"])
@@ -65,7 +65,7 @@ def acknowledge(event: str, body: Remark, request: Request) -> dict[str, Any]:
 @router.post("/api/events/{event}/mute", openapi_extra=needs("curate"), tags=["events"])
 def mute(event: str, body: Mute, request: Request) -> dict[str, Any]:
     """Have the sound of an event not alarm for a time, or until it changes."""
-    mute_sound(_host(request, _event(request, event)).state, event, seconds=body.seconds)
+    mute_sound(_host(request, event_row(request, event)).state, event, seconds=body.seconds)
     return _opine(request, event, "mute", "" if body.seconds is None else f"{body.seconds:g} s", muted=now_ms())
 
 
@@ -78,7 +78,7 @@ def confirm(event: str, body: Remark, request: Request) -> dict[str, Any]:
 @router.post("/api/events/{event}/no-fault", openapi_extra=needs("curate"), tags=["events"])
 def no_fault(event: str, body: Remark, request: Request) -> dict[str, Any]:
     """Take the sound of an event as healthy: it goes into the bank. `undo` brings the bank back, byte for byte."""
-    service, row = service_of(request), _event(request, event)
+    service, row = service_of(request), event_row(request, event)
     if row.opinion == "no_fault":
         return _told(row)
     host, file = _host(request, row), service.clip_file(row.clip or "")
@@ -92,7 +92,7 @@ def no_fault(event: str, body: Remark, request: Request) -> dict[str, Any]:
 @router.post("/api/events/{event}/undo", openapi_extra=needs("curate"), tags=["events"])
 def undo_opinion(event: str, request: Request) -> dict[str, Any]:
     """Take back what was said of an event, and what it did to the bank."""
-    row = _event(request, event)
+    row = event_row(request, event)
     if row.opinion == "no_fault":
         host = _host(request, row)
         host.undo(row.opinion_revision)
@@ -113,7 +113,12 @@ def _with_names() -> Any:
     return select(events, machines.c.name).join(machines, machines.c.id == events.c.machine)
 
 
-def _event(request: Request, event: str) -> Row[Any]:
+def event_row(request: Request, event: str) -> Row[Any]:
+    """Return the row of an event, with the name of its machine.
+
+    Raises:
+        MissingError: There is none of this id.
+    """
     with service_of(request).engine.connect() as connection:
         row: Row[Any] | None = connection.execute(_with_names().where(events.c.id == event)).first()
     if row is None:
@@ -134,10 +139,10 @@ def _opine(request: Request, event: str, action: str, text: str, **facts: Any) -
     def change(connection: Connection) -> None:
         connection.execute(update(events).where(events.c.id == event).values(**facts))
 
-    row = _event(request, event)
+    row = event_row(request, event)
     service_of(request).writer.run(change)
     add_note(request, row.name, action, text, event)
-    return _told(_event(request, event))
+    return _told(event_row(request, event))
 
 
 def _told(row: Row[Any]) -> dict[str, Any]:

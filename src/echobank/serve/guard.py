@@ -13,7 +13,10 @@ from echobank.errors import EchobankError
 
 _PATIENCE, _SLOWEST = 30.0, 1024  # seconds for any body, and bytes per second of a long one
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
 _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",

@@ -46,15 +46,15 @@ class ServiceSettings:
 
 
 def find_banks(folder: Path) -> Sequence[Path]:
-    """Return the banks in a folder, or the one that it is.
+    """Return the banks in a folder, or the one that it is; none where the folder is empty, as machines can be added.
 
     Raises:
-        InputError: There are none.
+        InputError: There are none in a folder that is missing or holds other things.
     """
     if archive.bank_file(folder).is_file():
         return [folder]
     found = sorted(path.parent for path in folder.glob("*/bank.safetensors"))
-    if not found:
+    if not found and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(
             "no banks", where=folder, hint="make one with `echobank fit FOLDER --machine NAME --out BANKS`"
         )

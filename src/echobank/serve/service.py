@@ -20,7 +20,7 @@ from echobank.machines import archive
 from echobank.serve.access import Access
 from echobank.serve.broadcast import Broadcast
 from echobank.serve.database import embedded, open_database
-from echobank.serve.decoder import Decoder
+from echobank.serve.decoder import Decoder, kind_of
 from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import enrol, insert_new, now_ms
 from echobank.serve.premises import ServiceSettings, find_banks
@@ -31,7 +31,6 @@ from echobank.serve.thinning import thin
 from echobank.serve.writer import BusyError, FullError, Writer
 from echobank.storage import atomic_path
 
-_KINDS = {b"RIFF": "wav", b"RF64": "wav", b"fLaC": "flac", b"OggS": "ogg", b"FORM": "aiff"}
 _THIN_EVERY = 60.0
 
 
@@ -210,9 +209,7 @@ class Service:
 
     def _keep(self, sent: Path, machine: int, digest: str, seconds: float) -> dict[str, Any]:
         name = hashlib.sha256(f"{machine}|{digest}".encode()).hexdigest()[:32]
-        with sent.open("rb") as stream:
-            kind = _KINDS.get(stream.read(4), "mp3")
-        size = sent.stat().st_size
+        kind, size = kind_of(sent), sent.stat().st_size
         self.require_space(size)
         with atomic_path(self.clips / f"{name}.{kind}") as temporary:
             shutil.copyfile(sent, temporary)

@@ -75,7 +75,7 @@ async def upload(
     at = _when(heard)
     with service.slot(), service.latency.time(), service.incoming() as path:
         service.require_space(int(request.headers.get("content-length", "0")))
-        digest, named = await _store(request, path, service)
+        digest, named = await store_body(request, path, service)
         key = _key(idempotency_key or digest)
         called = printable(file or named or f"{digest[:12]}")
         loop = asyncio.get_running_loop()
@@ -116,8 +116,13 @@ async def post_verdicts(
     return await asyncio.wrap_future(service.writer.submit(partial(settle, parcel=parcel)))
 
 
-async def _store(request: Request, path: Path, service: Service) -> tuple[str, str]:
-    """Write what is sent to a file, and return its hash and the name that a form gives it."""
+async def store_body(request: Request, path: Path, service: Service) -> tuple[str, str]:
+    """Write what is sent to a file, and return its hash and the name that a form gives it.
+
+    Raises:
+        AudioError: Nothing was sent, or the request was cut off.
+        FullError: The disk is full.
+    """
     try:
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=1, max_fields=8) as form:
