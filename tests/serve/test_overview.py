@@ -9,9 +9,10 @@ import soundfile
 
 from echobank.machines.explain import explain
 from echobank.machines.machine import open_machine
+from echobank.machines.trend.summaries import HOUR
 from echobank.serve.course import course
 from echobank.serve.intake import enrol, now_ms, take_messages
-from echobank.serve.thinning import HOUR, thin
+from echobank.serve.thinning import thin
 from tests.serve.serving import sound
 from tests.serve.told import scored
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
+from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR
 from echobank.serve.schema import hours, minutes, revisions, windows
-from echobank.serve.thinning import HOUR, MINUTES_FOR, WINDOWS_FOR
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from echobank.errors import EchobankError, InputError
 from echobank.machines import archive
-from echobank.machines.fit import FitSettings, Harvest, fit_heard, machine_config, make_listener
+from echobank.machines.fit import FitSettings, fit_heard, machine_config, make_listener
+from echobank.machines.harvest import Harvest
 from echobank.machines.health import describe_health, health
 from echobank.machines.machine import Machine
 from echobank.models.default import settle_encoder
@@ -63,13 +64,13 @@ class Nursery:
         for draft in self._drafts.values():
             if draft.state in UNDER_WAY:  # a fit that the end of the service cut off
                 self._waiting.put(draft.id)
-        self._closed = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nursery")
         self._thread.start()
 
     def close(self) -> None:
         """Stop; a fit that is under way begins again with the next start."""
-        self._closed = True
+        self._ended.set()
         self._stop.set()
         self._waiting.put(None)
         self._thread.join()
@@ -214,7 +215,7 @@ class Nursery:
         return draft
 
     def _run(self) -> None:
-        while (number := self._waiting.get()) is not None and not self._closed:
+        while (number := self._waiting.get()) is not None and not self._ended.is_set():
             with self._gate:
                 draft = self._drafts.get(number)
                 if draft is None or draft.state not in UNDER_WAY:
@@ -222,7 +223,7 @@ class Nursery:
                 self._stop.clear()
                 self._drafts[number] = draft = replace(draft, state=FITTING, done=0, total=len(draft.takes))
             result = self._outcome(draft)
-            if self._closed and not isinstance(result, FitReport):
+            if self._ended.is_set() and not isinstance(result, FitReport):
                 return  # the file still says that it waits
             with self._gate, suppress(EchobankError):  # the disk is full; what it says is lost, not the bank
                 now = self._drafts.get(number)
