@@ -7,7 +7,11 @@ RUN    := $(BIN)/python
 BENCH  ?= beats_speed pipeline backends encoders
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help install demo serve-demo test check lint types bench clean
+=======
+.PHONY: help install demo test check lint types docs bench clean
+>>>>>>> ac1f9f3 (Documentation as a site with how-to answers that run, references made from the code, and releases that build the same bytes twice)
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,8 +48,11 @@ types: install
 
 check: lint types test ## what CI runs: ruff, mypy and the test suite
 
+docs: install ## the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+
 bench: install ## the benchmarks that need nothing but this checkout; each prints ratios against a named rival
 	for name in $(BENCH); do echo "== benchmarks/$$name.py"; $(RUN) benchmarks/$$name.py || exit 1; done
 
 clean: ## remove the demo and the caches, keep the virtual environment
-	rm -rf $(DEMO) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(DEMO) site .pytest_cache .mypy_cache .ruff_cache build dist

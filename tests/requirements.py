@@ -120,6 +120,7 @@ NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "recordings": ("no real recordings", "see docs/recordings.md", recordings),
     "alsa": ("no ALSA", "apt-get install alsa-utils libportaudio2", _alsa),
     "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),
+    "mkdocs": ("no mkdocs", "pip install 'echobank[docs]'", lambda: find_spec("mkdocs") is not None),
     "posix": ("no POSIX system", "the test uses signals, limits or devices of one", lambda: os.name == "posix"),
     "linux": ("no Linux", "the test uses /proc or /dev/full", lambda: sys.platform == "linux"),
 }
