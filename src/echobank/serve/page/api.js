@@ -1,4 +1,4 @@
-// Requests. A refusal is an ApiError with the sentence of the service; one for want of a token asks for a login.
+// Requests. A refusal is an ApiError with the sentence of the service; a missing token asks for a login.
 
 export class ApiError extends Error {
   constructor(status, text) { super(text); this.status = status; }

@@ -40,7 +40,7 @@ const STRINGS = {
   "pause.title": "Pause alarms", "pause.text": "The machine is heard and scored, and does not alarm.", "pause.for": "For how long", "pause.quarter": "15 minutes", "pause.hour": "1 hour", "pause.shift": "8 hours", "pause.day": "1 day",
   "rate.title": "False-alarm rate", "rate.text": "The share of healthy windows that may be called anomalous. A smaller rate means fewer false alarms and faults that are found later.", "rate.label": "Rate in per cent",
   "undo.title": "Undo the last change of the bank", "undo.text": "The bank is again what it was before its last change, byte for byte.",
-  "did.acknowledged": "Acknowledged", "did.confirmed": "Kept as a fault", "did.nofault": "Taken as healthy", "did.muted": "Muted", "did.undone": "Undone", "did.paused": "Paused", "did.resumed": "Alarms are on again", "did.rate": "The threshold is set anew", "did.test": "Test alarm sent",
+  "did.acknowledged": "Acknowledged", "did.confirmed": "Kept as a fault", "did.nofault": "Taken as healthy", "did.muted": "Muted", "did.undone": "Undone", "did.paused": "Paused", "did.resumed": "Alarms are on again", "did.rate": "The threshold was changed", "did.test": "Test alarm sent",
 
   "story.title": "What was changed when", "story.revision": "Revision {revision}: {action}; {rows}, threshold {threshold}", "story.rows.one": "{n} window", "story.rows.other": "{n} windows",
   "note.acknowledge": "Acknowledged", "note.confirm": "Said to be a fault", "note.nofault": "Said to be no fault", "note.mute": "Muted", "note.undo": "Taken back", "note.pause": "Paused", "note.resume": "Resumed", "note.rate": "False-alarm rate set", "note.testalarm": "Test alarm sent",
