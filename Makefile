@@ -7,11 +7,7 @@ RUN    := $(BIN)/python
 BENCH  ?= beats_speed pipeline backends encoders
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help install demo serve-demo test check lint types bench clean
-=======
-.PHONY: help install demo test check lint types docs bench clean
->>>>>>> ac1f9f3 (Documentation as a site with how-to answers that run, references made from the code, and releases that build the same bytes twice)
+.PHONY: help install demo serve-demo test check lint types docs bench clean
 
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
