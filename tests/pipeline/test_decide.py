@@ -101,3 +101,30 @@ def test_a_bank_that_remembers_no_scores_is_an_error_that_says_so(own_project, c
         save_bank(dataclasses.replace(bank, **bare), path)
         assert decide(own_project, "--far", "0.4") == 2
         assert "train again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rate", "decision", "says"),
+    [
+        ("0.2", ("decision.leave_out=clip",), "the bank holds one operating state"),
+        ("0.05", ("decision.method=gamma", "decision.leave_out=clip"), "clips support no false-alarm rate of 0.05"),
+    ],
+)
+def test_the_default_falls_back_where_a_machine_has_one_state_and_train_and_infer_say_so(
+    own_project, capsys, rate, decision, says
+):
+    for path in own_project.root.rglob("*_spd_1.wav"):
+        other = path.with_name(path.name.replace("spd_1", "spd_0"))
+        path.rename(other)
+    asked = f"decision.false_alarm_rate={rate}"
+    assert own_project.run("preprocess", asked) == 0
+    for command in ("train", "infer"):
+        capsys.readouterr()
+        assert own_project.run(command, asked) == 0
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if says in line]
+        assert "fan_section_00.safetensors" in line
+    fallen = own_project.outputs()
+    capsys.readouterr()
+    assert own_project.all(asked, *decision) == [0, 0, 0]
+    assert says not in capsys.readouterr().err
+    assert decisions(own_project.outputs()) == decisions(fallen)
