@@ -48,6 +48,7 @@ class ScoringConfig:
     backend: str = "knn"
     metric: Literal["cosine", "euclidean"] = "cosine"
     params: Params = field(default_factory=dict)
+    level: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 
 from echobank.cli import main
 from echobank.detection.bank import load_bank, save_bank
+from echobank.machines.archive import bank_file
 from echobank.machines.gain import LEVEL, describe_shift, levels_of
 from tests.machines.sounds import hum, write
 
@@ -75,3 +76,48 @@ def test_a_bank_of_an_older_version_has_no_levels_and_is_scored_without_a_senten
     write(tmp_path / "loud.wav", hum(gain=4.0))
     assert main(["score", str(bank), str(tmp_path / "loud.wav")]) in (0, 1)
     assert "level:" not in capsys.readouterr().err
+
+
+LEVEL_WORDS = (
+    *("--set", "model.embedding=logmel_stats+level", "--set", "scoring.backend=mean_fusion"),
+    *("--set", "scoring.params={members: 'knn@logmel_stats+knn@level'}"),
+)
+
+
+def test_a_bank_that_hears_level_scores_without_it_where_that_is_asked_for(fitted, tmp_path, capsys):
+    words = ["fit", str(fitted / "healthy"), "--machine", "pump", "--window", "2s"]
+    assert main([*words, "--out", str(tmp_path / "both"), *LEVEL_WORDS]) == 0
+    part = ["--set", "model.embedding=logmel_stats+level", "--set", "scoring.backend=knn@logmel_stats"]
+    assert main([*words, "--out", str(tmp_path / "one"), *part]) == 0
+    assert main([*words, "--out", str(tmp_path / "off"), *LEVEL_WORDS, "--set", "scoring.level=off"]) == 0
+    write(tmp_path / "new" / "quiet.wav", hum(4.0, seed=50, gain=0.25))
+    write(tmp_path / "new" / "quieter.wav", hum(4.0, seed=51, gain=0.2))
+
+    def said(bank, *more):
+        capsys.readouterr()
+        code = main(["score", str(tmp_path / bank / "pump"), str(tmp_path / "new"), *more])
+        return (code, *capsys.readouterr())
+
+    before = bank_file(tmp_path / "both" / "pump").read_bytes()
+    code, table, told = said("both")
+    assert code == 1 and "all of today's recordings" in told and "--without-level leaves level out" in told
+    without = said("both", "--without-level")
+    assert without[1] != table and "all of today's recordings" in without[2] and "--without-level" not in without[2]
+    assert without == said("one") == said("off") == said("one", "--without-level")
+    assert bank_file(tmp_path / "both" / "pump").read_bytes() == before
+
+
+def test_nothing_but_level_cannot_be_scored_without_it(fitted, tmp_path, capsys):
+    words = ["fit", str(fitted / "healthy"), "--machine", "pump", "--window", "2s", "--out", str(tmp_path)]
+    level = ["--set", "model.embedding=level", "--set", "scoring.metric=euclidean", "--set", "scoring.backend=knn"]
+    assert main([*words, *level, "--set", "scoring.params={}"]) == 0
+    assert main(["score", str(tmp_path / "pump"), str(fitted / "new"), "--without-level"]) == 2
+    assert "without level nothing is left to score by" in capsys.readouterr().err
+
+
+def test_a_compacted_bank_is_refused_without_level(fitted, tmp_path, capsys):
+    words = ["fit", str(fitted / "healthy"), "--machine", "pump", "--window", "2s", "--out", str(tmp_path)]
+    assert main([*words, *LEVEL_WORDS]) == 0
+    assert main(["bank", "compact", str(tmp_path / "pump"), "--rows", "30"]) == 0
+    assert main(["score", str(tmp_path / "pump"), str(fitted / "new"), "--without-level"]) == 2
+    assert "compacted" in capsys.readouterr().err

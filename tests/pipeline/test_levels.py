@@ -43,3 +43,15 @@ def test_a_bank_without_levels_is_scored_without_a_word_of_them(own_project, cap
     assert own_project.run("infer") == 0
     assert main(["evaluate", "--results", str(own_project.results)]) == 0
     assert "level alone" not in capsys.readouterr().out
+
+
+def test_infer_without_level_scores_as_if_level_were_not_heard(own_project):
+    joined = "model.embedding=logmel_stats+level"
+    both = (joined, "scoring.backend=mean_fusion", "scoring.params={members: 'knn@logmel_stats+knn@level'}")
+    assert own_project.all(*both) == [0, 0, 0]
+    heard = own_project.outputs()
+    assert own_project.run("infer", *both, "scoring.level=off") == 0
+    without = {name: text for name, text in own_project.outputs().items() if name.endswith(".csv")}
+    assert own_project.all(joined, "scoring.backend=knn@logmel_stats") == [0, 0, 0]
+    alone = {name: text for name, text in own_project.outputs().items() if name.endswith(".csv")}
+    assert without == alone and any(alone[name] != heard[name] for name in alone)

@@ -5,7 +5,9 @@ import json
 from math import sqrt
 from statistics import fmean, harmonic_mean
 
+import numpy as np
 import pytest
+import soundfile
 
 from echobank.cli import main
 from echobank.models.embedding_store import EmbeddingStore
@@ -118,3 +120,24 @@ def test_with_seven_machines_the_interval_over_machines_is_the_jackknife(tmp_pat
     text = (project.results / "study/study.md").read_text()
     assert text.count(" section 00: 8 source + 4 target training clips") == 7
     assert text.count("Level alone (distance in dB") == 1
+
+
+def test_a_study_names_the_settings_that_do_no_better_than_level_or_follow_it(own_project, capsys):
+    """Anomalous clips are louder, so that level alone finds every one of them, and so does what hears level."""
+    rng = np.random.default_rng(0)
+    for path in sorted(own_project.root.rglob("*.wav")):
+        samples, rate = soundfile.read(path)
+        level = (0.2 if "anomaly" in path.name else 0.1) * rng.uniform(0.95, 1.05)
+        soundfile.write(path, level * samples / samples.std(), rate)
+    settings = ("model.embedding=logmel_stats+level", "model.k=1")
+    grid = "backend=knn@logmel_stats,knn@level"
+    assert run_study(own_project, grid, settings=settings) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("Level alone") and "official score 100.0 %" in line for line in said)
+    (worse,) = [line for line in said if line.startswith("No better than level alone: ")]
+    (follow,) = [line for line in said if line.startswith("Scores mostly follow level")]
+    assert "every setting" in worse or "knn@level" in worse
+    assert "every setting" in follow or "knn@level" in follow
+    assert follow in (own_project.results / "study" / "study.md").read_text().replace("- Scores", "Scores")
+    assert run_study(own_project, grid, "--json", settings=settings) == 0
+    assert json.loads(capsys.readouterr().out)["level"][0].startswith("Level alone")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echobank.cli.own import add_bank, add_far, open_bank, seconds_from_zero
+from echobank.cli.own import add_bank, add_far, add_without_level, open_bank, seconds_from_zero
 from echobank.names import to_json
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_far(parser)
+    add_without_level(parser)
 
 
 def run(args: argparse.Namespace) -> int:

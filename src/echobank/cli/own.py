@@ -40,6 +40,10 @@ def open_bank(args: argparse.Namespace) -> "Machine":
     machine = open_machine(args.bank, device=args.device, weights=args.weights)
     for notice in machine.notices:
         print(notice, file=sys.stderr)
+    if getattr(args, "without_level", False):
+        from echobank.machines.level_off import deaf_to_level
+
+        machine = deaf_to_level(machine)
     far = getattr(args, "far", None)
     return machine if far is None else machine.at_rate(far)
 
@@ -63,6 +67,15 @@ def with_facts(machine: "Machine", wanted: object) -> "Machine":
     if not wanted:
         return machine
     return dataclasses.replace(machine, listener=dataclasses.replace(machine.listener, facts=True))
+
+
+def add_without_level(parser: argparse.ArgumentParser) -> None:
+    """Add `--without-level`."""
+    parser.add_argument(
+        "--without-level",
+        action="store_true",
+        help="leave level out of the score where the bank hears it: the gain or the distance has changed",
+    )
 
 
 def add_tags(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.outputs import add_json
-from echobank.cli.own import add_bank, add_far, add_trend, open_bank, with_facts
+from echobank.cli.own import add_bank, add_far, add_trend, add_without_level, open_bank, with_facts
 from echobank.cli.progress import bar
 from echobank.data.folder import LeftOut
-from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED
+from echobank.errors import EXIT_ANOMALIES, EXIT_OK, EXIT_SKIPPED, ConfigError
 from echobank.machines.tags import find_recordings
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_trend(parser)
     add_far(parser)
+    add_without_level(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.out, TABLE, "--out", reads)
     if args.report:
         check_output(args.report, PAGE, "--report", reads)
+    if args.trend and args.without_level:
+        raise ConfigError("a trend is of scores with level", hint="leave out --trend or --without-level")
     digest = _digest() if args.report else None
     machine = open_bank(args)
     left_out = LeftOut()
@@ -126,6 +129,7 @@ def _print(
 def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
     from echobank.machines.gain import describe_shift, levels_of
     from echobank.machines.health import counted
+    from echobank.machines.level_off import hears_level
 
     for file, reason in result.errors:
         print(f"skipped: {reason or file}", file=sys.stderr)
@@ -139,7 +143,8 @@ def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
         file=sys.stderr,
     )
     if said := describe_shift(levels_of(machine.bank), result.levels):
-        print(f"level: {said}", file=sys.stderr)
+        hint = "; --without-level leaves level out of the score" if hears_level(machine.bank) else ""
+        print(f"level: {said}{hint}", file=sys.stderr)
     if result.anomalous_windows:
         return EXIT_ANOMALIES
     return EXIT_SKIPPED if result.failed or left_out.lines else EXIT_OK

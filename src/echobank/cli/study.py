@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(args)
     studied = study(Run(config, bar), parse_grid(args.grid, config))
     if args.json:
-        print(to_json({"settings": study_rows(studied.results), "files": [str(path) for path in studied.files]}))
+        files = [str(path) for path in studied.files]
+        print(to_json({"settings": study_rows(studied.results), "level": studied.level, "files": files}))
         return report_skipped(studied.skipped)
     for result in studied.results:
         if result.evaluation:
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{100 * result.evaluation.official_score:6.2f} {interval}  {' '.join(result.cell.values)}{mark}")
         else:
             print(f"     -  {' '.join(result.cell.values)}: {result.failure}")
+    for sentence in studied.level:
+        print(sentence)
     for path in studied.files:
         print(f"wrote {path}")
     return report_skipped(studied.skipped)

@@ -9,6 +9,7 @@ from echobank.data.folder import LeftOut
 from echobank.detection.bank import Bank, build_bank
 from echobank.detection.comparable import require_comparable
 from echobank.detection.header import BankHeader, OwnMachine, Scoring
+from echobank.detection.without_level import without_level
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.gain import LEVEL
@@ -110,6 +111,8 @@ def fit_heard(
     """
     model, scoring = config.model, config.scoring
     scored = Scoring(scoring.backend, scoring.metric, model.k, dict(scoring.params))
+    if not scoring.level:
+        scored = without_level(scored, listener.encoder.facts.name)
     require_comparable(listener.encoder.facts.name, scored)
     harvest = gather(recordings, listener, wanted.tagging, wanted.machine, progress, left_out)
     header = BankHeader(

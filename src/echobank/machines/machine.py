@@ -15,7 +15,7 @@ from echobank.detection.bank import Bank, load_bank
 from echobank.detection.calibration import Calibration, calibrate
 from echobank.detection.comparable import require_comparable
 from echobank.detection.fitted import make
-from echobank.detection.header import BankHeader, OwnMachine
+from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.detection.leave_one_out import SelfScores
 from echobank.errors import BankError
 from echobank.machines.archive import bank_file
@@ -190,10 +190,20 @@ def backend_of(bank: Bank) -> Backend:
     Raises:
         BankError: The bank is too small.
     """
+    scoring = scoring_of(bank)
+    require_comparable(provenance_of(bank).encoder.name, scoring)
+    return make(scoring).fit(bank)
+
+
+def scoring_of(bank: Bank) -> Scoring:
+    """Return how a bank is scored.
+
+    Raises:
+        BankError: It does not say.
+    """
     if bank.header.scoring is None:
         raise not_own()
-    require_comparable(provenance_of(bank).encoder.name, bank.header.scoring)
-    return make(bank.header.scoring).fit(bank)
+    return bank.header.scoring
 
 
 def calibration_of(bank: Bank) -> Calibration:

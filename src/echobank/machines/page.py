@@ -15,6 +15,7 @@ from echobank.library_versions import library_versions
 from echobank.machines.archive import revision_of
 from echobank.machines.explain import Explanation, Sound, clock, explain, hertz
 from echobank.machines.health import describe_health, health, percent
+from echobank.machines.loudness import level_beside
 from echobank.machines.machine import Machine
 from echobank.machines.regions import DECIBEL, FRAME_SECONDS
 from echobank.machines.score import score_stream
@@ -32,12 +33,13 @@ _Window = tuple[str, float]  # recording, and where the window begins
 
 
 class Digest:
-    """What a page needs of any number of verdicts: two numbers per window, and the oddest recordings.
+    """What a page needs of any number of verdicts: a few numbers per window, and the oddest recordings.
 
     Attributes:
         scores: Score of each window, in order.
         starts: Where each begins, seconds.
         files: Index of its recording.
+        levels: Its level, dB of full scale.
         count: Recordings scored.
         odd: Recordings with an anomalous window.
         odd_windows: Anomalous windows.
@@ -46,7 +48,7 @@ class Digest:
     """
 
     def __init__(self) -> None:
-        self.scores, self.starts, self.files = array("d"), array("d"), array("q")
+        self.scores, self.starts, self.files, self.levels = array("d"), array("d"), array("q"), array("d")
         self.count = self.odd = self.odd_windows = self.failed = 0
         self.problems: list[str] = []
         self._now: Verdict | None = None
@@ -66,6 +68,7 @@ class Digest:
         self.scores.append(_score(verdict))
         self.starts.append(verdict.start or 0.0)
         self.files.append(self.count)
+        self.levels.append(np.nan if verdict.level_dbfs is None else verdict.level_dbfs)
         self.odd_windows += verdict.decision or 0
 
     def worst(self) -> list[Verdict]:
@@ -115,7 +118,10 @@ def make_page(machine: Machine, digest: Digest, asked: Explanation | None = None
     return MachinePage(
         title=f"What {machine.name} sounds like",
         made=f"Made on {datetime.now().astimezone():%Y-%m-%d at %H:%M %Z} by echobank {__version__}.",
-        conclusion=_conclusion(machine, digest, worst),
+        conclusion=(
+            *_conclusion(machine, digest, worst),
+            *level_beside(machine, np.array(digest.levels), np.array(digest.scores)),
+        ),
         alarm=bool(odd),
         scores=np.array(digest.scores),
         starts=np.array(digest.starts),

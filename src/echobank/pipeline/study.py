@@ -13,11 +13,9 @@ from echobank.detection.header import BankHeader
 from echobank.errors import BankError, ConfigError, InputError
 from echobank.evaluation.comparison import CellResult, CellScores, StudySet, backend_of, compare
 from echobank.evaluation.grid import Cell, configured
-from echobank.evaluation.intervals import measure_intervals
-from echobank.evaluation.metrics import evaluate_labelled
 from echobank.evaluation.score_store import ScoreStore
+from echobank.evaluation.study_level import beside_level
 from echobank.evaluation.study_table import study_csv, study_markdown
-from echobank.evaluation.truth import LabelledScores
 from echobank.models.embedding_store import EmbeddingStore
 from echobank.models.encoder import Float32
 from echobank.models.feeding import Embedded, Skipped, embed_each
@@ -41,12 +39,14 @@ class Studied:
         reference: Position of the setting that others are compared with.
         files: The table, the text and the figure.
         skipped: Recordings that were left out.
+        level: What level alone scores on the same clips, and which settings do no better or follow it, in words.
     """
 
     results: tuple[CellResult, ...]
     reference: int
     files: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    level: tuple[str, ...] = ()
 
 
 def study(run: Run, cells: Sequence[Cell]) -> Studied:
@@ -69,17 +69,16 @@ def study(run: Run, cells: Sequence[Cell]) -> Studied:
     scored = list(run.progress(_score(run, cells, sets), total=len(cells), label="score"))
     first = next(iter(sets.values()))
     results = compare(cells, scored, first, reference=reference, seed=run.config.seed)
+    level = beside_level(results, scored, first)
     folder = run.output / "study"
     texts = {
         "study.csv": study_csv(results),
-        "study.md": study_markdown(
-            results, cells[reference], [*_facts(run, first, skipped), _level_alone(first)], _FIGURE
-        ),
+        "study.md": study_markdown(results, cells[reference], [*_facts(run, first, skipped), *level], _FIGURE),
         _FIGURE: study_figure(results, reference),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
-    return Studied(results, reference, tuple(folder / name for name in texts), tuple(skipped))
+    return Studied(results, reference, tuple(folder / name for name in texts), tuple(skipped), level)
 
 
 def _key(cell: Cell) -> _Key:
@@ -171,23 +170,6 @@ def _facts(run: Run, sets: Sequence[StudySet], skipped: Sequence[Skipped]) -> li
     )
     lines.append(f"{decisions}; the domain of a test clip is taken as unknown.")
     return [*lines, f"{len(skipped)} recordings could not be used."] if skipped else lines
-
-
-def _level_alone(sets: Sequence[StudySet]) -> str:
-    """Return in words what the plain level of the clips scores on the same clips."""
-    labelled = [
-        LabelledScores(row.machine, row.section, data.names, data.level_alone, None, data.anomaly, data.domains)
-        for data in sets
-        if data.level_alone is not None
-        for row in [data.bank.rows[0]]
-    ]
-    official = 100 * evaluate_labelled(labelled).official_score
-    over = measure_intervals(labelled).score_over_clips
-    interval = "" if np.isnan(over.low) else f", 95 % over clips {100 * over.low:.1f} to {100 * over.high:.1f}"
-    return (
-        "Level alone (distance in dB of a clip's RMS level to the nearest of the bank): "
-        f"official score {official:.1f} %{interval}. A setting that does no better needs no encoder."
-    )
 
 
 def _count(domains: NDArray[np.str_]) -> str:

@@ -12,6 +12,7 @@ from echobank.data.index import ClipFacts
 from echobank.detection.bank import Row, build_bank, save_bank
 from echobank.detection.fitted import ScoringSettings, fallen_back, fit_detector, remembering
 from echobank.detection.threshold import Threshold
+from echobank.detection.without_level import without_level
 from echobank.errors import InputError
 from echobank.evaluation.level_alone import LEVELS
 from echobank.models.feeding import Skipped
@@ -77,9 +78,13 @@ def train(run: Run) -> Trained:
 
 
 def scoring_settings(run: Run) -> ScoringSettings:
-    """Return how the configuration wants banks to be scored."""
+    """Return how the configuration wants banks to be scored.
+
+    Raises:
+        ConfigError: Without level, and nothing else is heard.
+    """
     config = run.config
-    return ScoringSettings(
+    settings = ScoringSettings(
         config.scoring.backend,
         config.scoring.metric,
         config.model.k,
@@ -88,6 +93,7 @@ def scoring_settings(run: Run) -> ScoringSettings:
         config.decision.false_alarm_rate,
         config.decision.leave_out,
     )
+    return settings if config.scoring.level else without_level(settings, config.model.embedding)
 
 
 def _train_one(run: Run, machine: str, section: str) -> tuple[TrainedBank, tuple[Skipped, ...]]:
