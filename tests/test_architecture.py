@@ -45,7 +45,13 @@ ALLOWED = {
             for name in ("access", "broadcast", "database", "fleet_feed", "intake", "reception", "schema", "service")
         ),
         *(f"serve/{name}.py" for name in ("event_routes", "exposition", "guarded", "machine_routes", "service_routes")),
-        *("serve/latest.py", "serve/thinning.py", "serve/writer.py", "serve/migrations/versions/r0001_first.py"),
+        *(
+            "serve/courier.py",
+            "serve/latest.py",
+            "serve/thinning.py",
+            "serve/writer.py",
+            "serve/migrations/versions/r0001_first.py",
+        ),
         "serve/trend_source.py",
         *(f"serve/{name}.py" for name in ("course", "evidence_routes", "overview")),
     },

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.own import seconds, size
-from echobank.cli.watching import k_of_n
+from echobank.cli.watching import add_places, k_of_n, places_of
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
     add("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add_places(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return _make_token(args)
     from echobank.serve.access import has_tokens
     from echobank.serve.app import LOOPBACK, guarded, make_app, make_server
+    from echobank.serve.courier import Destination
     from echobank.serve.doorway import check_certificate, take_address
     from echobank.serve.service import Service
 
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.tls_cert:
         check_certificate(args.tls_cert, args.tls_key)
     beyond = host not in LOOPBACK
+    places = [Destination(name, make, name.startswith("mqtt-")) for name, make in places_of(args).items()]
     service = Service(_settings(args, beyond))
     try:
         if beyond and not has_tokens(service.engine):
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         app = guarded(make_app(service), service, frozenset({host, *map(str.lower, args.host)}), figures=beyond)
         server = make_server(app, service, ssl_certfile=args.tls_cert, ssl_keyfile=args.tls_key)
         with take_address(host, port) as door:
+            service.send_to(places)
             _say(service, host, door.getsockname()[1], "https" if args.tls_cert else "http")
             server.run(sockets=[door])
     finally:

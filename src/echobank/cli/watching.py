@@ -6,13 +6,16 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.own import add_far, seconds, seconds_from_zero
 from echobank.errors import EXIT_BAD_INPUT, ConfigError, InputError
+
+_MAIL_PASSWORD = "ECHOBANK_MAIL_PASSWORD"
 
 if TYPE_CHECKING:
     from echobank.watch.engine import Watch, WatchSettings
@@ -45,6 +48,14 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
     parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
+    add_places(parser)
+    parser.add_argument("--test-alarm", action="store_true", help="send one message to every sink; say what answered")
+    parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
+    add_far(parser)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the places behind a network that messages go to."""
     parser.add_argument("--webhook", metavar="URL", action="append", default=[], help="POST every event as JSON")
     parser.add_argument("--mqtt", metavar="URL", action="append", default=[], help="mqtt://host:1883/topic")
     parser.add_argument("--mqtt-user", metavar="NAME", default="", help="user of the broker")
@@ -64,9 +75,6 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     parser.add_argument("--ntfy-token-file", metavar="FILE", help="or the variable ECHOBANK_NTFY_TOKEN")
     parser.add_argument("--mail", metavar="URL", action="append", default=[], help="smtp://user@host:587/?to=...")
     parser.add_argument("--mail-password-file", metavar="FILE", help="or the variable ECHOBANK_MAIL_PASSWORD")
-    parser.add_argument("--test-alarm", action="store_true", help="send one message to every sink; say what answered")
-    parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
-    add_far(parser)
 
 
 def settings_of(args: argparse.Namespace, *, only_new: bool = False) -> "WatchSettings":
@@ -95,16 +103,31 @@ def sinks_of(args: argparse.Namespace, machine: str) -> "list[Sink]":
     from echobank.cli.outputs import check_growing
     from echobank.watch.sinks.csv_file import CSV_COLUMNS, CsvSink
     from echobank.watch.sinks.lines import LineSink
+
+    sinks: list[Sink] = [] if args.quiet else [LineSink()]
+    sinks += [CsvSink(check_growing(path, CSV_COLUMNS, "--csv")) for path in args.csv]
+    sinks += [make(machine) for make in places_of(args, args.every_window).values()]
+    names = [sink.name for sink in sinks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError("a place is named twice", value=sorted(twice)[0])
+    return sinks
+
+
+def places_of(args: argparse.Namespace, every_window: bool = False) -> "dict[str, Callable[[str], Sink]]":
+    """Return what makes the sink of a machine for every place of `add_places`, by a name that gives no secret away.
+
+    Raises:
+        ConfigError: A place is named twice.
+        InputError: A file with a password cannot be read.
+    """
     from echobank.watch.sinks.mail import MailSink
     from echobank.watch.sinks.mqtt import MqttAccess, MqttSink
     from echobank.watch.sinks.ntfy import NtfySink
-    from echobank.watch.sinks.sink import EVENTS, ROWS
+    from echobank.watch.sinks.sink import EVENTS, ROWS, digest
     from echobank.watch.sinks.webhook import WebhookSink
 
-    kinds = EVENTS | ROWS if args.every_window else EVENTS
-    sinks: list[Sink] = [] if args.quiet else [LineSink()]
-    sinks += [CsvSink(check_growing(path, CSV_COLUMNS, "--csv")) for path in args.csv]
-    sinks += [WebhookSink(url, kinds) for url in args.webhook]
+    kinds = EVENTS | ROWS if every_window else EVENTS
     access = MqttAccess(
         user=args.mqtt_user,
         password=_secret(args.mqtt_password_file, "ECHOBANK_MQTT_PASSWORD"),
@@ -112,15 +135,18 @@ def sinks_of(args: argparse.Namespace, machine: str) -> "list[Sink]":
         certificate=args.mqtt_cert,
         key=args.mqtt_key,
     )
-    discovery = args.mqtt_discovery
-    sinks += [MqttSink(url, machine, kinds, access=access, discovery=discovery) for url in args.mqtt]
-    sinks += [NtfySink(url, _secret(args.ntfy_token_file, "ECHOBANK_NTFY_TOKEN")) for url in args.ntfy]
-    sinks += [MailSink(url, _secret(args.mail_password_file, "ECHOBANK_MAIL_PASSWORD")) for url in args.mail]
-    names = [sink.name for sink in sinks]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise ConfigError("a place is named twice", value=sorted(twice)[0])
-    return sinks
+    ntfy, mail = _secret(args.ntfy_token_file, "ECHOBANK_NTFY_TOKEN"), _secret(args.mail_password_file, _MAIL_PASSWORD)
+    mqtt = partial(MqttSink, kinds=kinds, access=access, discovery=args.mqtt_discovery)
+    found: list[tuple[str, str, Callable[[str], Sink]]] = [
+        *(("webhook", url, lambda _, url=url: WebhookSink(url, kinds)) for url in args.webhook),
+        *(("mqtt", url, partial(mqtt, url)) for url in args.mqtt),
+        *(("ntfy", url, lambda _, url=url: NtfySink(url, ntfy)) for url in args.ntfy),
+        *(("mail", url, lambda _, url=url: MailSink(url, mail)) for url in args.mail),
+    ]
+    places = {f"{kind}-{digest(url)}": make for kind, url, make in found}
+    if len(places) < len(found):
+        raise ConfigError("a place is named twice", hint="name it once")
+    return places
 
 
 def try_sinks(sinks: "Sequence[Sink]", machine: str) -> int:

@@ -63,6 +63,12 @@ class _Reading(Collector):
         yield GaugeMetricFamily("echobank_disk_free_bytes", "Free bytes of the disk", free)
         refused = "Recordings refused because too many were under way"
         yield CounterMetricFamily("echobank_dropped", refused, service.dropped)
+        waiting = GaugeMetricFamily("echobank_undelivered", "Messages that a place has not taken", labels=["place"])
+        failing = GaugeMetricFamily("echobank_place_failing", "Whether a place does not answer", labels=["place"])
+        for courier in service.couriers:
+            waiting.add_metric([courier.name], courier.waiting)
+            failing.add_metric([courier.name], bool(courier.trouble))
+        yield from (waiting, failing)
         yield InfoMetricFamily("echobank_build", "Version of the program", {"version": __version__})
 
 

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,6 +19,7 @@ from echobank.errors import AudioError, ConfigError, EchobankError, InputError
 from echobank.machines import archive
 from echobank.serve.access import Access
 from echobank.serve.broadcast import Broadcast
+from echobank.serve.courier import Courier, Destination
 from echobank.serve.database import embedded, open_database
 from echobank.serve.decoder import Decoder, kind_of
 from echobank.serve.hosted import HostedMachine
@@ -57,6 +58,7 @@ class Service:
         except BaseException:
             self._lock.release()
             raise
+        self.couriers: list[Courier] = []
         self.broadcast = Broadcast(self.engine)
         self.writer = Writer(self.engine, committed=self.broadcast.catch_up)
         self.access = Access(self.engine, settings.required)
@@ -70,6 +72,16 @@ class Service:
         self._thinner = threading.Thread(target=self._keep_thin, name="thinning")
         self._thinner.start()
         self.numbers = {name: self._enrol(machine) for name, machine in self.machines.items()}
+
+    def send_to(self, places: Sequence[Destination]) -> None:
+        """Have what is committed sent on to some places.
+
+        Raises:
+            ConfigError: An address is impossible.
+            OutputError: The folder cannot be written.
+        """
+        for place in places:
+            self.couriers.append(Courier(self.engine, place, self.settings.folder / "places"))
 
     def close(self) -> None:
         """Finish what is under way, and let go of everything; a second time does nothing."""
@@ -86,6 +98,8 @@ class Service:
             decoder.close()
         self._thinner.join()
         self.writer.close()
+        for courier in self.couriers:
+            courier.close()
         self.engine.dispose()
         self._lock.release()
 
