@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import soundfile
 
 from echobank.cli import main
 from echobank.edge.bundle import read_facts
+from echobank.edge.nodes import DATA, Graph
 from echobank.edge.parity import EdgeRunner
 from echobank.errors import BankError
 from echobank.machines.machine import open_machine
@@ -75,14 +78,35 @@ def test_pcm_on_standard_input_gives_json_lines(bank, new, rate, tmp_path):
         same([json.loads(line) for line in done.stdout.splitlines()], verdicts(bank, [path]))
 
 
-@pytest.mark.parametrize("kind", ("PCM_16", "PCM_24", "PCM_32"))
-def test_widths_of_samples(package, kind, tmp_path):
+@pytest.mark.parametrize("form", ("WAV", "WAVEX"))
+@pytest.mark.parametrize("kind", ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"))
+def test_widths_of_samples(package, kind, form, tmp_path):
     sound = np.random.default_rng(0).normal(0, 0.1, (32_000, 2)).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", sound, 16_000, kind, format="WAV")
+    soundfile.write(tmp_path / "a.wav", sound, 16_000, kind, format=form)
     samples = soundfile.read(tmp_path / "a.wav", dtype="float32")[0][:, 0]
     (scored,) = EdgeRunner(package).score(samples)
     done = alone(package, "--json", str(tmp_path / "a.wav"))
     assert json.loads(done.stdout)["score"] == scored.score
+
+
+@pytest.mark.parametrize(
+    "content", (b"", b"RIFF", b"no sound", b"RIFF\0\0\0\0WAVEdata\x04\0\0\0abcd", b"fmt \4\0\0\0abcd")
+)
+def test_what_is_no_wav_file(package, content, tmp_path):
+    (tmp_path / "a.wav").write_bytes(content)
+    done = alone(package, str(tmp_path / "a.wav"))
+    assert done.returncode == 3 or (b"data" in content and not done.returncode)
+    assert b"Traceback" not in done.stderr
+
+
+def test_what_stands_behind_the_sound_is_not_heard(package, tmp_path):
+    samples = np.random.default_rng(0).integers(-3000, 3000, 32_000, np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    with (tmp_path / "a.wav").open("ab") as file:
+        file.write(b"LIST\xa0\x0f\0\0" + bytes(4000))
+    done = alone(package, "--json", str(tmp_path / "a.wav"))
+    (scored,) = EdgeRunner(package).score(samples.astype(np.float32) / 2**15)
+    assert [json.loads(line)["score"] for line in done.stdout.splitlines()] == [scored.score]
 
 
 def test_a_file_that_cannot_be_scored_is_named_and_the_others_go_on(package, new, tmp_path):
@@ -193,3 +217,52 @@ def test_a_folder_of_something_else_is_left_alone(bank, tmp_path, capsys):
 def test_options_of_a_bank_are_refused_for_an_encoder(tmp_path, capsys):
     assert main(["export", "logmel_stats", "--out", str(tmp_path), "--rate", "48000"]) == 2
     assert "--rate is for a bank" in capsys.readouterr().err
+
+
+@pytest.fixture
+def large(bank, tmp_path, monkeypatch, capsys):
+    """A package whose arrays lie beside the graph, as those of a bank above 1 GiB."""
+    monkeypatch.setattr("echobank.edge.bundle.EXTERNAL_BYTES", 1000)
+    monkeypatch.setattr("echobank.cli.export._LARGE", 1000)
+    assert main(["export", str(bank), "--out", str(tmp_path / "large.edge")]) == 0
+    assert capsys.readouterr().out.startswith("the package will have about")
+    return tmp_path / "large.edge"
+
+
+def test_a_large_bank_goes_beside_the_graph(large, package, new):
+    assert (large / "machine.data").stat().st_size > (large / "machine.onnx").stat().st_size > 0
+    assert not (large / "index.html").exists() and not (large / "vendor").exists()
+    done, whole = (alone(folder, *map(str, new[16_000])) for folder in (large, package))
+    assert (done.returncode, done.stdout) == (0, whole.stdout)
+
+
+def test_one_bit_of_a_large_bank(large, new):
+    with (large / "machine.data").open("r+b") as file:
+        file.seek(5000)
+        byte = file.read(1)[0]
+        file.seek(5000)
+        file.write(bytes([byte ^ 1]))
+    done = alone(large, str(new[16_000][0]))
+    assert done.returncode == 2 and b"do not belong together" in done.stderr
+    with pytest.raises(BankError, match=r"machine\.data"):
+        EdgeRunner(large)
+
+
+def test_a_full_disk_is_said_before(bank, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("echobank.edge.bundle.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert main(["export", str(bank), "--out", str(tmp_path / "pump.edge")]) == 2
+    assert "MB are free" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_large_arrays_are_written_in_bounded_memory(tmp_path):
+    rows = np.memmap(tmp_path / "rows", np.float32, "w+", shape=(100_000, 2, 64))
+    rows[::1000] = 1
+    graph = Graph()
+    graph.inputs.append(("x", "float32", [64, 1]))
+    graph.result("y", graph.add("MatMul", graph.constant_of(rows[:, 1]), "x"))
+    graph.outputs.append(("y", "float32", [100_000, 1]))
+    tracemalloc.start()
+    graph.save(tmp_path / "a.onnx", {}, "rows", tmp_path / DATA)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4e6 < (tmp_path / DATA).stat().st_size

@@ -12,6 +12,8 @@ from echobank.cli.own import rate
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED, ConfigError
 
+_LARGE = 100_000_000  # bytes from which a package takes its time
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank export`."""
@@ -22,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=int, metavar="HZ", help="of a bank: rate of the device's recorder")
     parser.add_argument("--far", type=rate, metavar="RATE", help="of a bank: false-alarm rate, for example 0.05 or 5%%")
     parser.add_argument("--layer", type=int, help="layer whose tokens come out, from 1 (default: the last)")
-    parser.add_argument("--int8", action="store_true", help="8-bit weights of BEATs: smaller, and less exact")
+    parser.add_argument(
+        "--int8", action="store_true", help="8-bit weights of BEATs: smaller, and less exact; of a bank with --check"
+    )
     parser.add_argument("--weights", metavar="FILE", help="weights file of the encoder")
     parser.add_argument("--check", metavar="PATH", help="a recording or a folder of them to compare both on")
 
@@ -50,8 +54,9 @@ def _export_machine(args: argparse.Namespace) -> int:
 
     if args.layer is not None:
         raise ConfigError("--layer is for an encoder", value=args.layer, hint="the bank says which layer made it")
-    if args.int8:
-        raise ConfigError("--int8 is for an encoder", where=args.encoder, hint="a machine is exported in float32")
+    if args.int8 and not args.check:
+        hint = "--check RECORDINGS, best some that the bank does not hold"
+        raise ConfigError("what --int8 loses must be measured", where=args.encoder, hint=hint)
     clips = _recordings(Path(args.check)) if args.check else []
     machine = open_machine(args.encoder, device="cpu", weights=args.weights)
     for notice in machine.notices:
@@ -59,7 +64,9 @@ def _export_machine(args: argparse.Namespace) -> int:
     machine = machine if args.far is None else machine.at_rate(args.far)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what torch says of tracing is for its own developers
-        facts = write_bundle(machine, args.encoder, args.out, sample_rate=args.rate)
+        facts = write_bundle(
+            machine, args.encoder, args.out, sample_rate=args.rate, int8=args.int8, announce=_announced
+        )
     size = sum(file.stat().st_size for file in Path(args.out).rglob("*") if file.is_file())
     print(
         f"wrote {args.out} ({size / 1e6:.1f} MB): {facts.machine}, revision {facts.revision}, hears "
@@ -70,14 +77,22 @@ def _export_machine(args: argparse.Namespace) -> int:
     result = compare_package(machine, args.encoder, args.out, clips, bar)
     for file, reason in result.left_out:
         print(f"skipped: {reason or file}", file=sys.stderr)
+    ties = f" ({result.ties} of them equally near)" if result.ties else ""
     print(
         f"over {result.windows} windows of {result.recordings} recordings: scores differ by at most "
         f"{result.largest:.1e} of their value, {result.decisions} decisions differ, {result.neighbours} nearest "
-        "recordings differ"
+        f"recordings differ{ties}; the score next to the threshold is {result.margin:.1e} of it away"
     )
+    if args.int8:
+        print(f"--int8: rank correlation of the scores {result.rank:.4f}, largest change {result.largest:.1%}")
     if result.decisions or not result.windows:
         return EXIT_BAD_INPUT
     return EXIT_SKIPPED if result.left_out else EXIT_OK
+
+
+def _announced(size: int) -> None:
+    if size > _LARGE:
+        print(f"the package will have about {size / 1e6:,.0f} MB", flush=True)
 
 
 def _export_encoder(args: argparse.Namespace) -> int:

@@ -35,15 +35,16 @@ class Assembled:
     channel: int = 0
 
 
-def assemble_graph(machine: Machine, sample_rate: int | None = None) -> Assembled:
+def assemble_graph(machine: Machine, sample_rate: int | None = None, int8: bool = False) -> Assembled:
     """Return a machine as a graph.
 
     Args:
         machine: The machine, at the false-alarm rate in force.
         sample_rate: The recorder's rate, Hz; None is the encoder's own.
+        int8: Hold the weights of BEATs in 8 bits and multiply in them.
 
     Raises:
-        ConfigError: Channel, encoder, pooling, back-end or rate cannot go.
+        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot go.
     """
     listener, graph = machine.listener, Graph()
     channel = one_channel(listener.channel)
@@ -54,7 +55,7 @@ def assemble_graph(machine: Machine, sample_rate: int | None = None) -> Assemble
     resampler = polyphase(rate, wanted) if rate != wanted else None
     graph.inputs.append(("samples", "float32", ["samples_in"]))
     heard = HeardSound("samples", "samples", rate) if resampler is None else _resampled(graph, resampler, rate)
-    vector = embedded(graph, heard, listener.encoder, listener.pooling, listener.layer)
+    vector = embedded(graph, heard, listener.encoder, listener.pooling, listener.layer, int8)
     tails = Tails(graph)
     score = tails.score(machine.backend, vector)
     _outputs(graph, machine, score, tails.nearest(machine.backend, vector))

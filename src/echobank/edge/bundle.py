@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,7 @@ class EdgeFacts:
         provenance: What made the vectors, as in the header of a bank.
         rows: File and beginning in seconds of each healthy row.
         files: Hash of each file that the device loads.
+        int8: Whether the encoder computes in 8 bits, other than when it made the bank.
         format: Number of this form.
     """
 
@@ -69,6 +73,7 @@ class EdgeFacts:
     provenance: dict[str, Any]
     rows: tuple[tuple[str, float], ...]
     files: dict[str, str]
+    int8: bool = False
     format: int = FORMAT
 
     @property
@@ -77,7 +82,15 @@ class EdgeFacts:
         return Provenance.from_header(self.provenance)
 
 
-def write_bundle(machine: Machine, bank: Path | str, out: Path | str, *, sample_rate: int | None = None) -> EdgeFacts:
+def write_bundle(
+    machine: Machine,
+    bank: Path | str,
+    out: Path | str,
+    *,
+    sample_rate: int | None = None,
+    int8: bool = False,
+    announce: Callable[[int], None] = lambda size: None,
+) -> EdgeFacts:
     """Write a machine as a folder for a device; the same bank gives the same bytes.
 
     Args:
@@ -85,19 +98,27 @@ def write_bundle(machine: Machine, bank: Path | str, out: Path | str, *, sample_
         bank: Where its bank lies.
         out: The folder; a package that is there is replaced.
         sample_rate: Rate of the device's recorder, Hz; None is the encoder's own.
+        int8: Hold the weights of BEATs in 8 bits and multiply in them.
+        announce: Takes the size that the package will have, in bytes, before anything is written.
 
     Raises:
-        ConfigError: Channel, encoder, pooling, back-end or rate cannot go; nothing is written.
+        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot go; nothing is written.
         OutputError: The folder cannot be written, or holds something else.
     """
     out = Path(out)
     require_free(out)
-    made = assemble_graph(machine, sample_rate)
+    made = assemble_graph(machine, sample_rate, int8)
+    size = _size(made, len(machine.bank))
+    announce(size)
     sha256 = sha256_file(bank_file(bank))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(out.parent).free) < size:
+            raise OutputError(
+                f"the package needs {size / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free", where=out.parent
+            )
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            facts = _fill(Path(folder) / out.name, machine, made, sha256)
+            facts = _fill(Path(folder) / out.name, machine, made, sha256, int8)
             if out.exists():
                 out.replace(Path(folder) / "before")
             (Path(folder) / out.name).replace(out)
@@ -137,7 +158,17 @@ def read_facts(folder: Path | str) -> EdgeFacts:
     return facts
 
 
-def _fill(folder: Path, machine: Machine, made: Assembled, sha256: str) -> EdgeFacts:
+def _size(made: Assembled, rows: int) -> int:
+    """Return about how many bytes a package comes to."""
+    page = 0 if made.graph.nbytes > EXTERNAL_BYTES else sum(len(file.read_bytes()) for file in _files("vendor"))
+    return made.graph.nbytes + 400 * len(made.graph.nodes) + 60 * rows + page
+
+
+def _files(folder: str) -> list[Traversable]:
+    return [file for file in files("echobank.edge").joinpath(folder).iterdir() if file.is_file()]
+
+
+def _fill(folder: Path, machine: Machine, made: Assembled, sha256: str, int8: bool) -> EdgeFacts:
     """Write the files of a package into a new folder."""
     folder.mkdir()
     own = own_machine(machine.bank)
@@ -145,13 +176,15 @@ def _fill(folder: Path, machine: Machine, made: Assembled, sha256: str) -> EdgeF
     data = folder / DATA if made.graph.nbytes > EXTERNAL_BYTES else None
     made.graph.save(folder / GRAPH, said | {"threshold": repr(machine.threshold)}, _DOC, data)
     loaded = {name: sha256_file(folder / name) for name in (GRAPH, DATA) if (folder / name).exists()}
-    facts = _facts(machine, made, sha256, loaded)
+    facts = replace(_facts(machine, made, sha256, loaded), int8=int8)
     write_json(folder / FACTS, asdict(facts))
     if DATA not in loaded:  # a browser could not hold the graph of a larger bank
         (folder / "vendor").mkdir()
-        for source in files("echobank.edge").joinpath("vendor").iterdir():
+        for source in _files("vendor"):
             (folder / "vendor" / source.name).write_bytes(source.read_bytes())
-    for source in files("echobank.edge").joinpath("device").iterdir():
+    for source in _files("device"):
+        if DATA in loaded and not source.name.endswith(".txt"):
+            continue
         text = source.read_text(encoding="utf-8")
         if source.name == "README.txt":
             text = text.format(**asdict(facts), channels_read=facts.channel + 1)

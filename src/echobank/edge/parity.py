@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.data.audio import opened
+from echobank.detection.backends.base import Backend, RowsOfBank
+from echobank.detection.backends.fusion import Fusion
+from echobank.detection.backends.part import Part
 from echobank.edge.bundle import GRAPH, EdgeFacts, read_facts
 from echobank.errors import BankError, EchobankError, WeightsError
 from echobank.machines.archive import bank_file
@@ -19,6 +22,8 @@ from echobank.progress import Progress, silent
 from echobank.storage import sha256_file
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+TIE = 1e-6  # of a distance: two rows that are nearer to each other than this are equally near
 _LOW = 0.01  # of the threshold: lower scores are those of recordings in the bank, which lie at rounding from 0
 
 
@@ -30,16 +35,22 @@ class EdgeParity:
         windows: Windows scored by both.
         recordings: Recordings that they are of.
         largest: Largest difference of a score, as a share of it, or of a hundredth of the threshold where it is lower.
+        margin: The least difference between a score and the threshold, as a share of the threshold.
         decisions: Windows whose decisions differ.
         neighbours: Windows whose nearest healthy row differs.
+        ties: Those of them for which both rows are equally near, up to `TIE`.
+        rank: Spearman correlation of the two scores; NaN for fewer than three windows.
         left_out: (recording, reason) of those that could not be compared.
     """
 
     windows: int
     recordings: int
     largest: float
+    margin: float
     decisions: int
     neighbours: int
+    ties: int
+    rank: float
     left_out: tuple[tuple[str, str], ...]
 
 
@@ -134,9 +145,8 @@ def compare_package(
     runner = EdgeRunner(folder)
     if runner.facts.bank_sha256 != sha256_file(bank_file(bank)):
         raise BankError("the package is of another state of the bank", where=folder, hint="export it again")
-    rows = {(row.file, round(row.start, 3)): number for number, row in enumerate(machine.bank.rows)}
-    windows = recordings = decisions = neighbours = 0
-    largest, left_out = 0.0, []
+    compared = _Compared(machine)
+    left_out = []
     judged: Iterable[tuple[Path, list[Verdict]]] = zip(paths, score_stream(machine, paths), strict=True)
     for path, verdicts in progress(judged, total=len(paths), label="compare"):
         try:
@@ -146,15 +156,70 @@ def compare_package(
         except EchobankError as error:
             left_out.append((str(path), str(error)))
             continue
-        recordings += 1
-        for verdict, scored in zip(verdicts, ours, strict=True):
+        compared.take(path, verdicts, ours)
+    return compared.result(left_out)
+
+
+class _Compared:
+    """What two ways of scoring said, recording by recording."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._rows = {(row.file, round(row.start, 3)): number for number, row in enumerate(machine.bank.rows)}
+        self._scores: list[tuple[float, float]] = []
+        self._recordings = self._decisions = self._neighbours = self._ties = 0
+
+    def take(self, path: Path, verdicts: Sequence[Verdict], ours: Sequence[EdgeScore]) -> None:
+        """Add a recording: what the machine and what the package says of each window."""
+        self._recordings += 1
+        for number, (verdict, scored) in enumerate(zip(verdicts, ours, strict=True)):
             assert verdict.score is not None and verdict.nearest_start is not None
-            windows += 1
-            scale = max(abs(verdict.score), _LOW * abs(machine.threshold))
-            largest = max(largest, abs(verdict.score - scored.score) / scale)
-            decisions += verdict.decision != scored.decision
-            neighbours += rows[verdict.nearest, verdict.nearest_start] != scored.nearest
-    return EdgeParity(windows, recordings, largest, decisions, neighbours, tuple(left_out))
+            self._scores.append((verdict.score, scored.score))
+            self._decisions += verdict.decision != scored.decision
+            near = self._rows[verdict.nearest, verdict.nearest_start]
+            if near != scored.nearest:
+                self._neighbours += 1
+                self._ties += self._equally_near(path, number, near, scored.nearest)
+
+    def _equally_near(self, path: Path, window: int, one: int, other: int) -> bool:
+        (heard,) = self._machine.listener.hear([path])
+        first, second = distances_of(self._machine.backend, heard.vectors[window])[[one, other]]
+        return bool(abs(second - first) <= TIE * max(first, second))
+
+    def result(self, left_out: Sequence[tuple[str, str]]) -> EdgeParity:
+        """Return what it came to."""
+        theirs, ours = np.array(self._scores, np.float64).reshape(-1, 2).T
+        threshold = self._machine.threshold
+        scale = np.maximum(np.maximum(np.abs(theirs), _LOW * abs(threshold)), np.finfo(float).tiny)
+        return EdgeParity(
+            windows=len(theirs),
+            recordings=self._recordings,
+            largest=float((np.abs(theirs - ours) / scale).max(initial=0.0)),
+            margin=float((np.abs(theirs - threshold) / max(abs(threshold), np.finfo(float).tiny)).min(initial=np.inf)),
+            decisions=self._decisions,
+            neighbours=self._neighbours,
+            ties=self._ties,
+            rank=_rank_correlation(theirs, ours),
+            left_out=tuple(left_out),
+        )
+
+
+def distances_of(backend: Backend, embedding: Float32) -> Float64:
+    """Return the distance of an embedding float32[H, D] to every row, as the back-end's `nearest` takes it."""
+    if isinstance(backend, Part):
+        return distances_of(backend.fitted_, backend.taken(embedding[None])[0])
+    if isinstance(backend, Fusion):
+        return distances_of(backend.witness, embedding)
+    assert isinstance(backend, RowsOfBank)
+    return np.asarray(backend.rows_().distances(embedding[None])[0].mean(axis=0))
+
+
+def _rank_correlation(theirs: Float64, ours: Float64) -> float:
+    if len(theirs) < 3:
+        return float("nan")
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(theirs, ours).statistic)
 
 
 def read_samples(path: Path, facts: EdgeFacts) -> Float32:

@@ -16,22 +16,27 @@ from echobank.models.pooling import Pooling
 GOES = ("mean", "max", "gem", "rdp", "rdp_gem")
 
 
-def embedded(graph: Graph, heard: HeardSound, encoder: Encoder, pooling: Pooling, layer: int | None) -> str:
+def embedded(
+    graph: Graph, heard: HeardSound, encoder: Encoder, pooling: Pooling, layer: int | None, int8: bool = False
+) -> str:
     """Return the embedding float32[H, D] of a clip.
 
     Raises:
-        ConfigError: The encoder or the pooling has no graph.
+        ConfigError: The encoder or the pooling has no graph, or `int8` is asked for and none of it is BEATs.
     """
+    parts = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    if int8 and not any(part.facts.engine == "torch" for part in parts):
+        raise ConfigError("--int8 is for BEATs", value=encoder.facts.name)
     if not isinstance(encoder, JoinedEncoder):
         whole = isinstance(encoder, Level)
-        tokens = tokens_of(graph, heard, encoder, layer)
+        tokens = tokens_of(graph, heard, encoder, layer, int8)
         return graph.shape(tokens, (1, encoder.facts.dimension)) if whole else pooled(graph, tokens, pooling)
     rates = {part.facts.sample_rate for part in encoder.parts if not hears_source(part)}
     at = {rate: resample_whole(graph, heard.samples, encoder.facts.sample_rate, rate) for rate in sorted(rates)}
     slices = []
     for part in encoder.parts:
         samples = at.get(part.facts.sample_rate, heard.samples)
-        tokens = tokens_of(graph, replace(heard, samples=samples), part, None)
+        tokens = tokens_of(graph, replace(heard, samples=samples), part, None, int8)
         whole = part.facts.token_seconds == 0
         slices.append(graph.shape(tokens if whole else pooled(graph, tokens, pooling), (1, -1)))
     return graph.add("Concat", *slices, axis=1)

@@ -40,8 +40,8 @@ class HeardSound:
     source_rate: int
 
 
-def tokens_of(graph: Graph, heard: HeardSound, encoder: Encoder, layer: int | None) -> str:
-    """Return the tokens float32[Pt, Pf, D] of a clip.
+def tokens_of(graph: Graph, heard: HeardSound, encoder: Encoder, layer: int | None, int8: bool = False) -> str:
+    """Return the tokens float32[Pt, Pf, D] of a clip; `int8` is for BEATs and changes no other encoder.
 
     Raises:
         ConfigError: The encoder, or its precision, has no graph.
@@ -62,7 +62,7 @@ def tokens_of(graph: Graph, heard: HeardSound, encoder: Encoder, layer: int | No
         if isinstance(encoder, kind):
             return make(graph, samples, encoder, layer)
     if facts.engine == "torch":
-        return _beats(graph, samples, encoder, layer)
+        return _beats(graph, samples, encoder, layer, int8)
     raise ConfigError("this encoder has no graph", value=facts.name, hint=f"these can go: {GOES}")
 
 
@@ -250,11 +250,11 @@ def _onnx(graph: Graph, samples: str, encoder: OnnxEncoder, layer: int | None) -
     return _arranged(graph, plain, kept, [word if word in kept else "1" for word in ("time", "band", "dimension")])
 
 
-def _beats(graph: Graph, samples: str, encoder: Any, layer: int | None) -> str:
+def _beats(graph: Graph, samples: str, encoder: Any, layer: int | None, int8: bool) -> str:
     from echobank.models.beats.onnx_export import export_onnx  # torch
 
     with tempfile.TemporaryDirectory() as folder:
-        made = export_onnx(encoder, folder, layer=layer)
+        made = export_onnx(encoder, folder, layer=layer, int8=int8)
         model = _model(made, "")
     frames = logmel_of(graph, samples)
     tokens = graph.inline(model, graph.add("Unsqueeze", frames, graph.constant([0], np.int64)), "tokens")

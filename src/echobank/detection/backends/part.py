@@ -32,12 +32,12 @@ class Part:
             BankError: The bank has no such part, or is too small for the back-end.
         """
         self.start_, self.bands_, self.dimension_ = _place(bank, self.name)
-        self.fitted_ = self._measured().fit(dataclasses.replace(bank, vectors=self._taken(bank.vectors)))
+        self.fitted_ = self._measured().fit(dataclasses.replace(bank, vectors=self.taken(bank.vectors)))
         return self
 
     def score(self, embeddings: Float32) -> Float64:
         """Return float64[Q] of float32[Q, 1, D of all parts]."""
-        return self.fitted_.score(self._taken(embeddings))
+        return self.fitted_.score(self.taken(embeddings))
 
     def self_scores(self) -> Float64:
         """Return float64[N].
@@ -54,11 +54,11 @@ class Part:
 
     def nearest(self, embeddings: Float32) -> Int64:
         """Return the nearest row of each query in this part, int64[Q]."""
-        return self.fitted_.nearest(self._taken(embeddings))
+        return self.fitted_.nearest(self.taken(embeddings))
 
     def ranked(self, embedding: Float32) -> Int64:
         """Return the rows from the nearest to the farthest in this part, int64[N]."""
-        return self.fitted_.ranked(self._taken(embedding[None])[0])
+        return self.fitted_.ranked(self.taken(embedding[None])[0])
 
     def others(self) -> tuple[Float64, Int64]:
         """Return distance and number of the nearest row of another group of each row, in this part."""
@@ -72,7 +72,7 @@ class Part:
         measured: Backend = dataclasses.replace(unfitted, metric="euclidean")
         return measured
 
-    def _taken(self, vectors: Float32) -> Float32:
+    def taken(self, vectors: Float32) -> Float32:
         """Return float32[N, H, D] of the part."""
         size = self.bands_ * self.dimension_
         return vectors[:, 0, self.start_ : self.start_ + size].reshape(-1, self.bands_, self.dimension_)
