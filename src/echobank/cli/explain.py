@@ -61,5 +61,10 @@ def as_plain(it: "Explanation") -> dict[str, Any]:
         }
         for finding in it.findings
     ]
-    facts = {"threshold": it.threshold, "level_db": round(it.level_db, 1)}
+    facts: dict[str, Any] = {"threshold": it.threshold, "level_db": round(it.level_db, 1)}
+    if it.quantities:
+        facts["quantities"] = [
+            {"name": one.name, "unit": one.unit, "value": one.value, "low": one.low, "high": one.high}
+            for one in it.quantities
+        ]
     return {**plain(it.verdict), **facts, "regions": regions, "sentences": list(it.sentences)}

@@ -17,6 +17,7 @@ from echobank.data.windows import Window
 from echobank.errors import AudioError, BankError, InputError
 from echobank.machines.listener import Heard
 from echobank.machines.machine import Machine, locate
+from echobank.machines.quantities import Outside, outside
 from echobank.machines.regions import Region, excess_db, find_regions, without
 from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.machines.window_sources import feature_of
@@ -66,6 +67,7 @@ class Explanation:
         token_oddness: Cosine distance of each token to the nearest token of the same band in the nearest healthy
             window, in units of the usual distance inside that window, float64[Pt, Pf]; None as `nearest`.
         token_seconds: Hop between tokens.
+        quantities: Measured levels that lie outside all that healthy recordings had, where the bank hears level.
     """
 
     verdict: Verdict
@@ -76,6 +78,7 @@ class Explanation:
     nearest: Sound | None
     token_oddness: Float64 | None
     token_seconds: float
+    quantities: tuple[Outside, ...] = ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -122,6 +125,7 @@ def explain_window(machine: Machine, heard: Heard, verdicts: Sequence[Verdict], 
         nearest,
         _token_oddness(machine, sound, nearest) if nearest else None,
         machine.listener.encoder.facts.token_seconds,
+        quantities=outside(machine, vector),
     )
 
 
@@ -231,6 +235,7 @@ def _sentences(it: Explanation) -> list[str]:
         said.append(describe(finding, start, it))
     if not it.findings:
         said.append("No single moment or band stands out; the sound differs a little everywhere, or not at all.")
+    said += map(str, it.quantities)
     if abs(it.level_db) >= 3:
         word = "louder" if it.level_db > 0 else "quieter"
         said.append(f"As a whole it is {abs(it.level_db):.0f} dB {word} than the most similar healthy sound.")

@@ -31,7 +31,7 @@ class Part:
         Raises:
             BankError: The bank has no such part, or is too small for the back-end.
         """
-        self.start_, self.bands_, self.dimension_ = _place(bank, self.name)
+        self.start_, self.bands_, self.dimension_ = place(bank, self.name)
         self.fitted_ = self._measured().fit(dataclasses.replace(bank, vectors=self.taken(bank.vectors)))
         return self
 
@@ -78,7 +78,7 @@ class Part:
         return vectors[:, 0, self.start_ : self.start_ + size].reshape(-1, self.bands_, self.dimension_)
 
 
-def _place(bank: Bank, name: str) -> tuple[int, int, int]:
+def place(bank: Bank, name: str) -> tuple[int, int, int]:
     """Return where the part begins, its bands H and its dimension D, from what made the bank."""
     made = bank.header.provenance
     names = made.encoder.name.split(JOINT) if made else ["?"]
