@@ -221,7 +221,7 @@ def test_options_of_a_bank_are_refused_for_an_encoder(tmp_path, capsys):
 
 @pytest.fixture
 def large(bank, tmp_path, monkeypatch, capsys):
-    """A package whose arrays lie beside the graph, as those of a bank above 1 GiB."""
+    """A package whose arrays are in a file of their own, as those of a bank above 1 GiB."""
     monkeypatch.setattr("echobank.edge.bundle.EXTERNAL_BYTES", 1000)
     monkeypatch.setattr("echobank.cli.export._LARGE", 1000)
     assert main(["export", str(bank), "--out", str(tmp_path / "large.edge")]) == 0
