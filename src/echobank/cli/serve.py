@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobank.cli.own import seconds, size
-from echobank.cli.watching import add_places, k_of_n, places_of
+from echobank.cli.watching import add_places, k_of_n, places_of, secret
 from echobank.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("banks", metavar="BANKS", help="folder of the banks, for example banks")
     add("--data", metavar="DIR", required=True, help="folder of the database and of the sound of events")
     add("--database", metavar="URL", default="", help="postgresql://USER@HOST/NAME (default: SQLite in DIR)")
+    add("--database-password-file", metavar="FILE", help="or the variable ECHOBANK_DATABASE_PASSWORD")
     add("--bind", type=address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default: 127.0.0.1:8080")
     add("--host", action="append", default=[], metavar="NAME", help="a name by which it may be called")
     add("--tls-cert", metavar="FILE", help="certificate; without one, put the service behind a proxy")
@@ -55,13 +56,16 @@ def run(args: argparse.Namespace) -> int:
     if args.tls_cert:
         check_certificate(args.tls_cert, args.tls_key)
     beyond = host not in LOOPBACK
+    called = frozenset(map(str.lower, args.host))  # a name of its own means that others call it, through a proxy
+    required = beyond or bool(called - LOOPBACK)
     places = [Destination(name, make, name.startswith("mqtt-")) for name, make in places_of(args).items()]
-    service = Service(_settings(args, beyond))
+    service = Service(_settings(args, required))
     try:
-        if beyond and not has_tokens(service.engine):
+        if required and not has_tokens(service.engine):
             hint = "make one first: echobank serve BANKS --data DIR --new-token NAME --scopes read,upload"
-            raise ConfigError("an address beyond loopback needs a token", value=host, hint=hint)
-        app = guarded(make_app(service), service, frozenset({host, *map(str.lower, args.host)}), figures=beyond)
+            value = host if beyond else sorted(called - LOOPBACK)[0]
+            raise ConfigError("an address beyond loopback needs a token", value=value, hint=hint)
+        app = guarded(make_app(service), service, called | {host}, figures=beyond)
         server = make_server(app, service, ssl_certfile=args.tls_cert, ssl_keyfile=args.tls_key)
         with take_address(host, port) as door:
             service.send_to(places)
@@ -91,7 +95,7 @@ def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
     return ServiceSettings(
         banks=Path(args.banks),
         folder=folder,
-        database=args.database,
+        database=_database(args),
         required=required,
         most_bytes=args.max_upload,
         depth=args.queue,
@@ -105,12 +109,20 @@ def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
     )
 
 
+def _database(args: argparse.Namespace) -> str:
+    """Return the address of the database with its password, which the command line need not hold."""
+    from echobank.serve.database import with_password
+
+    password = secret(args.database_password_file, "ECHOBANK_DATABASE_PASSWORD")
+    return with_password(args.database, password) if args.database and password else args.database
+
+
 def _make_token(args: argparse.Namespace) -> int:
     from echobank.serve.access import make_token
     from echobank.serve.database import embedded, open_database
 
     Path(args.data).mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_database(args.database or embedded(Path(args.data)))
+    engine = open_database(_database(args) or embedded(Path(args.data)))
     with engine.begin() as connection:
         token = make_token(connection, args.new_token, filter(None, args.scopes.split(",")))
     engine.dispose()

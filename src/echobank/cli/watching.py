@@ -130,12 +130,12 @@ def places_of(args: argparse.Namespace, every_window: bool = False) -> "dict[str
     kinds = EVENTS | ROWS if every_window else EVENTS
     access = MqttAccess(
         user=args.mqtt_user,
-        password=_secret(args.mqtt_password_file, "ECHOBANK_MQTT_PASSWORD"),
+        password=secret(args.mqtt_password_file, "ECHOBANK_MQTT_PASSWORD"),
         ca=args.mqtt_ca,
         certificate=args.mqtt_cert,
         key=args.mqtt_key,
     )
-    ntfy, mail = _secret(args.ntfy_token_file, "ECHOBANK_NTFY_TOKEN"), _secret(args.mail_password_file, _MAIL_PASSWORD)
+    ntfy, mail = secret(args.ntfy_token_file, "ECHOBANK_NTFY_TOKEN"), secret(args.mail_password_file, _MAIL_PASSWORD)
     mqtt = partial(MqttSink, kinds=kinds, access=access, discovery=args.mqtt_discovery)
     found: list[tuple[str, str, Callable[[str], Sink]]] = [
         *(("webhook", url, lambda _, url=url: WebhookSink(url, kinds)) for url in args.webhook),
@@ -173,7 +173,7 @@ def try_sinks(sinks: "Sequence[Sink]", machine: str) -> int:
     return EXIT_BAD_INPUT if failed or not sinks else 0
 
 
-def _secret(file: str | None, variable: str) -> str:
+def secret(file: str | None, variable: str) -> str:
     """Return a password from a file or the environment; the command line is for everybody to read."""
     if file is None:
         return os.environ.get(variable, "")

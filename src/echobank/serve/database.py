@@ -51,6 +51,18 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def with_password(url: str, password: str) -> str:
+    """Return the address of a database with another password.
+
+    Raises:
+        ConfigError: An impossible address.
+    """
+    try:
+        return make_url(url).set(password=password).render_as_string(hide_password=False)
+    except ArgumentError as error:
+        raise ConfigError("not the address of a database", hint=_HINT) from error
+
+
 def embedded(folder: Path) -> str:
     """Return the address of the SQLite database in a folder."""
     return f"sqlite:///{folder / 'echobank.db'}"
