@@ -25,8 +25,14 @@ SERVICE_KEYS = {
     *("build", "image", "command", "environment", "secrets", "ports", "volumes", "depends_on", "healthcheck"),
     *("read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "restart"),
 }
-INSTRUCTIONS = set("FROM ENV RUN WORKDIR COPY ARG EXPOSE VOLUME HEALTHCHECK ENTRYPOINT CMD USER".split())
-OTHERS = set("--file --tag --target --now --rm --build --detach --system --home-dir --shell".split())  # of other programs
+INSTRUCTIONS = {
+    *("FROM", "ENV", "RUN", "WORKDIR", "COPY", "ARG"),
+    *("EXPOSE", "VOLUME", "HEALTHCHECK", "ENTRYPOINT", "CMD", "USER"),
+}
+OTHERS = {  # options of other programs
+    *("--file", "--tag", "--target", "--now", "--rm"),
+    *("--build", "--detach", "--system", "--home-dir", "--shell"),
+}
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+[\w.-]*")
 
 
