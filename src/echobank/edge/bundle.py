@@ -1,6 +1,5 @@
 """Bundle: the folder that holds a machine for a device, written whole or not at all, and checked when it is read."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -217,9 +216,3 @@ def _facts(machine: Machine, made: Assembled, sha256: str, loaded: dict[str, str
         rows=tuple((row.file, round(row.start, 3)) for row in machine.bank.rows),
         files=loaded,
     )
-
-
-def fingerprint(facts: EdgeFacts) -> str:
-    """Return what changes whenever a package does; a service gives it as the ETag."""
-    plain = json.dumps(asdict(facts), sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()

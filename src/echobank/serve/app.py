@@ -16,6 +16,7 @@ from echobank.serve import (
     machine_routes,
     nursery_routes,
     overview_routes,
+    package_routes,
     page_routes,
     service_routes,
     upload_routes,
@@ -23,6 +24,7 @@ from echobank.serve import (
 from echobank.serve.evidence import EvidenceShelf
 from echobank.serve.guard import Guard
 from echobank.serve.nursery import Nursery
+from echobank.serve.packages import PackageShelf
 from echobank.serve.service import Service
 from echobank.version import __version__
 
@@ -32,7 +34,7 @@ _FORM = 4096  # bytes of a form around its file
 _SHUTDOWN_SECONDS = 3
 _ROUTES = (
     *(service_routes, machine_routes, event_routes, upload_routes),
-    *(overview_routes, evidence_routes, nursery_routes, page_routes),
+    *(overview_routes, evidence_routes, nursery_routes, package_routes, page_routes),
 )
 
 
@@ -42,7 +44,8 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.evidence = EvidenceShelf()
     app.state.nursery = nursery = Nursery(service)
-    service.at_close.append(nursery.close)
+    app.state.packages = packages = PackageShelf(service.settings.folder / "packages")
+    service.at_close += [nursery.close, packages.close]
     for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
