@@ -21,6 +21,7 @@ FILES = {
     ("report", "--out"),
     ("finetune", "--out"),
     ("trend", "--out"),
+    ("checkup", "--report"),
 }
 FOLDERS = {("fit", "--out"), ("distil", "--out"), ("export", "--out"), ("synth", "--out"), ("download", "--root")}
 
@@ -61,6 +62,7 @@ def words(command, option, place, folder):
         "report": ["report", "--results", str(folder / "run"), option, place],
         "finetune": ["finetune", "--merge", str(folder / "a.pt"), option, place],
         "trend": ["trend", bank, option, place],
+        "checkup": ["checkup", bank, option, place],
     }[command]
 
 

@@ -8,6 +8,7 @@ GROUPS = {
         "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
         "watch": "score recordings as they land in a folder, and raise events",
         "listen": "listen live to a microphone, standard input or a network stream",
+        "checkup": "say whether a bank is still good after months, since when not, and what to do",
         "trend": "print what a machine was heard to do: windows, minutes or hours as CSV",
         "mute": "acknowledge the sound of an event: it does not alarm until it changes",
         "serve": "serve machines over HTTP: upload recordings, read verdicts and events",

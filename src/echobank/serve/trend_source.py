@@ -9,6 +9,7 @@ from sqlalchemy import Connection, create_engine, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from echobank.errors import ConfigError, InputError
+from echobank.machines.checkup.history import History, history_of
 from echobank.serve.schema import SCHEMA, events, hours, machines, minutes, windows
 
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
@@ -63,6 +64,15 @@ def rows_of(connection: Connection, machine: str, step: str, since: int = 0, unt
     query = select(*wanted).where(*here).order_by(table.c[when]).execution_options(yield_per=10_000)
     for row in connection.execute(query):
         yield row._mapping
+
+
+def history_from(connection: Connection, machine: str) -> History:
+    """Return the history of a machine; without facts of the sound, which no table has.
+
+    Raises:
+        InputError: The service has no machine of this name.
+    """
+    return history_of(rows_of(connection, machine, "hours"), rows_of(connection, machine, "windows"))
 
 
 def events_of(connection: Connection, machine: str) -> list[Any]:

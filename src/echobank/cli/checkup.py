@@ -1,0 +1,69 @@
+"""Say whether the bank of a machine is still good after weeks and months, since when not, and what to do about it.
+
+It reads what `--trend` of watch, listen or score kept, BANK/trend if nothing else is said, or what a service holds.
+"""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from echobank.cli.outputs import add_json
+from echobank.cli.trend import add_trend_source, database_of, trend_folder
+
+if TYPE_CHECKING:
+    from echobank.machines.checkup.checkup import Checkup
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `echobank checkup`."""
+    parser.add_argument("bank", metavar="BANK", help="folder or file of the bank, for example banks/pump7")
+    add_trend_source(parser)
+    parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
+    parser.add_argument(
+        "--false-alarms",
+        type=float,
+        default=0.1,
+        metavar="N",
+        help="false alarms of health per year, at the most, in the mean (default: 0.1)",
+    )
+    add_json(parser, "one JSON object in place of the sentences")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, and print what was found."""
+    from echobank.cli.outputs import PAGE, check_output
+    from echobank.machines.archive import bank_file
+    from echobank.machines.checkup.checkup_page import lines_of, write_checkup
+
+    if args.report:
+        check_output(args.report, PAGE, "--report", [bank_file(args.bank)])
+    checkup = make_checkup(args)
+    if args.report:
+        write_checkup(args.report, checkup)
+        print(f"wrote {args.report}", file=sys.stderr)
+    print(json.dumps(checkup.to_values(), ensure_ascii=False) if args.json else "\n".join(lines_of(checkup)))
+    return 0
+
+
+def make_checkup(args: argparse.Namespace) -> "Checkup":
+    """Return the checkup that the options ask for."""
+    from echobank.detection.bank import load_bank
+    from echobank.machines.archive import bank_file
+    from echobank.machines.checkup.checkup import check_up
+    from echobank.machines.checkup.history import history_in
+    from echobank.machines.machine import own_machine, require_own
+    from echobank.machines.trend.reservoir import read_reservoir
+    from echobank.moments import now_ms
+
+    file = bank_file(args.bank)
+    bank = require_own(load_bank(file), file)
+    settings = {"now": now_ms(), "false_alarms": args.false_alarms}
+    if url := database_of(args):
+        from echobank.serve.trend_source import events_of, history_from, reading
+
+        with reading(url) as connection:
+            name = own_machine(bank).name
+            return check_up(bank, history_from(connection, name), events=events_of(connection, name), **settings)
+    folder = trend_folder(args)
+    return check_up(bank, history_in(folder), sample=read_reservoir(folder / "sample"), **settings)

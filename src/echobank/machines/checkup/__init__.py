@@ -1,0 +1,1 @@
+"""Whether a bank is still good after months, and what to do about it."""
