@@ -18,7 +18,7 @@ PACKAGE = "/api/machines/pump/package"
 
 @pytest.fixture
 def url(tmp_path):
-    """Return the address of an SQLite database: packages lie beside it, whatever it is."""
+    """Return the address of an SQLite database: packages are files, whatever the database."""
     return f"sqlite:///{tmp_path / 'echobank.db'}"
 
 
