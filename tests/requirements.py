@@ -16,6 +16,7 @@ fails on every reason that `tests/ci/environments.toml` does not allow.
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -95,6 +96,16 @@ def _alsa() -> bool:
 
 
 @cache
+def _namespaces() -> bool:
+    """Whether a disk can be mounted where no other program sees it."""
+    if _program("unshare") is None or _program("nsenter") is None:
+        return False
+    flags = "-m" if os.geteuid() == 0 else "-Urm"
+    words = ["unshare", flags, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/mnt"]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
+@cache
 def _gstreamer() -> bool:
     """Whether Debian's Python has the bindings of GStreamer's RTSP server (the tests run it as a program)."""
     return any(Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib"))
@@ -121,6 +132,7 @@ NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "alsa": ("no ALSA", "apt-get install alsa-utils libportaudio2", _alsa),
     "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),
     "mkdocs": ("no mkdocs", "pip install 'echobank[docs]'", lambda: find_spec("mkdocs") is not None),
+    "namespaces": ("no mount namespaces", "the test mounts a small disk: unshare -Urm is not permitted", _namespaces),
     "posix": ("no POSIX system", "the test uses signals, limits or devices of one", lambda: os.name == "posix"),
     "linux": ("no Linux", "the test uses /proc or /dev/full", lambda: sys.platform == "linux"),
 }

@@ -52,13 +52,13 @@ ALLOWED = {
             "serve/writer.py",
             "serve/migrations/versions/r0001_first.py",
         ),
-        "serve/trend_source.py",
+        *("serve/trend_source.py", "serve/clip_store.py", "serve/database_copy.py", "serve/listening.py"),
         *(f"serve/{name}.py" for name in ("course", "evidence_routes", "overview")),
     },
     "fastapi": {
         *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
         *("serve/machine_routes.py", "serve/service_routes.py", "serve/upload_routes.py"),
-        *(f"serve/{name}_routes.py" for name in ("evidence", "nursery", "overview", "package", "page")),
+        *(f"serve/{name}_routes.py" for name in ("evidence", "nursery", "overview", "package", "page", "source")),
     },
     "uvicorn": {"serve/app.py"},
     "alembic": {

@@ -18,8 +18,11 @@ def postgresql():
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
     """Return the address of an empty database, of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'echobank.db'}"
+    return f"sqlite:///{tmp_path / 'echobank.db'}" if request.param == "sqlite" else database_of(request)
+
+
+def database_of(request):
+    """Return the address of an empty database of PostgreSQL."""
     import psycopg
 
     address, name = request.getfixturevalue("postgresql"), f"t{uuid.uuid4().hex}"

@@ -60,9 +60,9 @@ def served(settings, **changes):
 
 
 @contextmanager
-def process(*arguments, port):
+def process(*arguments, port, prefix=()):
     """Yield (process, client) of `echobank serve` in a process of its own, once it answers."""
-    command = [sys.executable, "-m", "echobank", "serve", *map(str, arguments), "--bind", f"127.0.0.1:{port}"]
+    command = [*prefix, sys.executable, "-m", "echobank", "serve", *map(str, arguments), "--bind", f"127.0.0.1:{port}"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

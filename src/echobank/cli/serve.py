@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tls-key", metavar="FILE", help="key of the certificate")
     add("--new-token", metavar="NAME", help="make a token, print it and stop")
     add("--scopes", default="read", metavar="LIST", help="of --new-token, for example read,upload,curate,audio,admin")
-    add("--no-clips", action="store_true", help="keep no sound at all")
+    add("--backup", metavar="FILE", help="write all that the service keeps, and the banks, to a file and stop")
+    add("--restore", metavar="FILE", help="bring back a backup where nothing is, and stop")
+    add("--clips", choices=("all", "no-speech", "none"), default="all", help="sound of events that is kept")
+    add("--no-clips", dest="clips", action="store_const", const="none", help="keep no sound at all")
+    add("--keep-clips", type=float, default=0.0, metavar="DAYS", help="age of the oldest clip (default: any)")
+    add("--quota", type=size, default=0, metavar="SIZE", help="bytes of DIR; the oldest clips go first (default: any)")
     add("--max-upload", type=size, default=64 << 20, metavar="SIZE", help="of a recording (default: 64M)")
     add("--max-seconds", type=seconds, default=600.0, metavar="TIME", help="of a recording (default: 10min)")
     add("--min-free", type=size, metavar="SIZE", help="of the disk, left free (default: 1G, at most a twentieth)")
@@ -44,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     require_libraries("serve", ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"))
     if args.new_token is not None:
         return _make_token(args)
+    if args.backup is not None or args.restore is not None:
+        return _keep_or_bring_back(args)
     from echobank.serve.access import has_tokens
     from echobank.serve.app import LOOPBACK, guarded, make_app, make_server
     from echobank.serve.courier import Destination
@@ -91,6 +98,8 @@ def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
 
     if args.queue < 1:
         raise ConfigError("a queue holds one recording or more", value=args.queue)
+    if not 0 <= args.keep_clips < float("inf"):
+        raise ConfigError("days are a number from 0", value=args.keep_clips)
     folder = Path(args.data)
     return ServiceSettings(
         banks=Path(args.banks),
@@ -100,7 +109,10 @@ def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
         most_bytes=args.max_upload,
         depth=args.queue,
         least_free=usual_floor(folder) if args.min_free is None else args.min_free,
-        keeps_clips=not args.no_clips,
+        keeps_clips=args.clips != "none",
+        keeps_speech=args.clips != "no-speech",
+        clip_days=args.keep_clips,
+        quota=args.quota,
         k=args.k_of_n[0],
         n=args.k_of_n[1],
         hysteresis=args.hysteresis,
@@ -128,6 +140,21 @@ def _make_token(args: argparse.Namespace) -> int:
     engine.dispose()
     print(token)
     print("this token is shown once; keep it where only its user can read it", file=sys.stderr)
+    return 0
+
+
+def _keep_or_bring_back(args: argparse.Namespace) -> int:
+    from echobank.serve.backup import make_backup, restore_backup
+
+    banks, folder = Path(args.banks), Path(args.data)
+    if args.backup is not None and args.restore is not None:
+        raise ConfigError("give one of --backup and --restore")
+    if args.backup is not None:
+        manifest = make_backup(banks, folder, args.database, Path(args.backup))
+        print(f"wrote {args.backup} ({manifest.kind}, {manifest.clips} clips)")
+    else:
+        manifest = restore_backup(Path(args.restore), banks, folder, args.database)
+        print(f"brought back the backup of {manifest.made} ({manifest.kind}, {manifest.clips} clips)")
     return 0
 
 

@@ -19,6 +19,7 @@ from echobank.serve import (
     package_routes,
     page_routes,
     service_routes,
+    source_routes,
     upload_routes,
 )
 from echobank.serve.evidence import EvidenceShelf
@@ -34,7 +35,7 @@ _FORM = 4096  # bytes of a form around its file
 _SHUTDOWN_SECONDS = 3
 _ROUTES = (
     *(service_routes, machine_routes, event_routes, upload_routes),
-    *(overview_routes, evidence_routes, nursery_routes, package_routes, page_routes),
+    *(overview_routes, evidence_routes, nursery_routes, package_routes, page_routes, source_routes),
 )
 
 
@@ -79,8 +80,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """End streams, then stop."""
-        self._service.stopping = True
-        self._service.broadcast.close()
+        self._service.stop()
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = (
             True  # uvicorn's own handler would end the process by the signal before the service is closed

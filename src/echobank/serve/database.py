@@ -6,7 +6,7 @@ from typing import Any
 from alembic.command import upgrade
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from echobank.errors import ConfigError, InputError
@@ -28,10 +28,7 @@ def open_database(url: str) -> Engine:
         InputError: It cannot be reached, or a newer version of the program made its schema.
     """
     try:
-        address = make_url(url)
-        if address.drivername not in _DRIVERS:
-            raise ConfigError("not a database of this service", value=address.drivername, hint=_HINT)
-        address = address.set(drivername=_DRIVERS[address.drivername])
+        address = address_of(url)
         engine = create_engine(address, pool_pre_ping=address.drivername != "sqlite")
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError("not the address of a database", hint=_HINT) from error
@@ -40,7 +37,7 @@ def open_database(url: str) -> Engine:
     where = address.render_as_string(hide_password=True)
     try:
         with engine.begin() as connection:
-            _migrate(connection, where)
+            migrate(connection, where)
     except DBAPIError as error:
         engine.dispose()
         reason = " ".join(str(error.orig).split())
@@ -68,11 +65,36 @@ def embedded(folder: Path) -> str:
     return f"sqlite:///{folder / 'echobank.db'}"
 
 
-def _migrate(connection: Connection, where: str) -> None:
+def address_of(url: str) -> URL:
+    """Return the address of a database with its driver.
+
+    Raises:
+        ConfigError: Another kind of database, or an impossible address.
+    """
+    try:
+        address = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError("not the address of a database", hint=_HINT) from error
+    if address.drivername not in _DRIVERS:
+        raise ConfigError("not a database of this service", value=address.drivername, hint=_HINT)
+    return address.set(drivername=_DRIVERS[address.drivername])
+
+
+def migrate(connection: Connection, where: str, schema: str = SCHEMA) -> None:
+    """Bring the schema of a database up to a revision.
+
+    Args:
+        connection: Where.
+        where: What the database is called in messages.
+        schema: The revision.
+
+    Raises:
+        InputError: A newer version of the program made it.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
     present = MigrationContext.configure(connection).get_current_revision()
-    if present == SCHEMA:
+    if present == schema:
         return
     if present is not None and present > SCHEMA:
         raise InputError(
@@ -81,7 +103,7 @@ def _migrate(connection: Connection, where: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.attributes["connection"] = connection
-    upgrade(config, SCHEMA)
+    upgrade(config, schema)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

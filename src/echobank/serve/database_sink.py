@@ -1,6 +1,6 @@
 """The service's database as a sink of `watch` and `listen`: the outbox brings each message until it is committed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,18 +22,27 @@ class DatabaseSink:
     Args:
         writer: The writer.
         machine: Name of the machine.
+        kinds: Kinds of messages that it wants.
+        revision: Returns the revision of the bank in force, for what comes in the moment.
     """
 
     remote = True  # the writer may be busy with others for a while
 
-    def __init__(self, writer: Writer, machine: str, kinds: frozenset[str] = EVERYTHING) -> None:
-        self._writer, self._machine, self.kinds = writer, machine, kinds
+    def __init__(
+        self,
+        writer: Writer,
+        machine: str,
+        kinds: frozenset[str] = EVERYTHING,
+        revision: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._writer, self._machine, self.kinds, self._revision = writer, machine, kinds, revision
         self.name = "database"
 
     def send(self, messages: Sequence[Message]) -> None:
         """Store messages in one transaction."""
         try:
-            self._writer.run(partial(_store, machine=self._machine, messages=messages))
+            change = partial(_store, machine=self._machine, messages=messages, revision=self._revision())
+            self._writer.run(change)
         except EchobankError as error:
             raise SinkError(f"the database did not take a message ({error.what})") from error
 
@@ -48,5 +57,5 @@ class DatabaseSink:
         """Do nothing: the writer belongs to the service."""
 
 
-def _store(connection: "Connection", machine: str, messages: Sequence[Message]) -> int:
-    return take_messages(connection, messages, enrol(connection, machine))
+def _store(connection: "Connection", machine: str, messages: Sequence[Message], revision: int) -> int:
+    return take_messages(connection, messages, enrol(connection, machine), revision=revision)

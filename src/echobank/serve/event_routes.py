@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Row, select, update
 
 from echobank.errors import InputError
+from echobank.serve.clip_store import WITHOUT_SPEECH
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import now_ms
@@ -84,6 +85,8 @@ def no_fault(event: str, body: Remark, request: Request) -> dict[str, Any]:
     host, file = _host(request, row), service.clip_file(row.clip or "")
     if file is None:
         raise InputError("no sound of this event was kept", value=event)
+    if WITHOUT_SPEECH in file.name:
+        raise InputError("this sound lacks its band of speech, so the bank cannot learn from it", value=event)
     host.learn(file, f"clips/{file.name}", service.settings.folder)
     state = service.note_revision(host, "no fault")
     return _opine(request, event, "no fault", body.text, opinion="no_fault", opinion_revision=state["revision"])

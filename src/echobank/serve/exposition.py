@@ -10,11 +10,12 @@ from prometheus_client.registry import Collector
 from sqlalchemy import select
 
 from echobank.serve.latest import last_windows, open_events, open_troubles
+from echobank.serve.running_source import RUNNING
 from echobank.serve.schema import machines
 from echobank.serve.service import Service
 from echobank.version import __version__
 
-MOST_MACHINES = 200
+MOST_MACHINES = MOST_SOURCES = 200
 _OF_MACHINES = {
     "echobank_score": "Anomaly score of the last window",
     "echobank_p_value": "p-value of the last window",
@@ -59,6 +60,10 @@ class _Reading(Collector):
         yield GaugeMetricFamily("echobank_queue", "Recordings that wait to be judged", service.scoring.depth)
         yield GaugeMetricFamily("echobank_changes", "Changes that wait to be committed", service.writer.depth)
         yield GaugeMetricFamily("echobank_listeners", "Open streams of messages", service.broadcast.listeners)
+        yield from _of_sources(service)
+        yield GaugeMetricFamily(
+            "echobank_folder_bytes", "Bytes that the folder of the service takes", service.store.taken
+        )
         free = shutil.disk_usage(service.settings.folder).free
         yield GaugeMetricFamily("echobank_disk_free_bytes", "Free bytes of the disk", free)
         refused = "Recordings refused because too many were under way"
@@ -70,6 +75,22 @@ class _Reading(Collector):
             failing.add_metric([courier.name], bool(courier.trouble))
         yield from (waiting, failing)
         yield InfoMetricFamily("echobank_build", "Version of the program", {"version": __version__})
+
+
+def _of_sources(service: Service) -> Iterator[Metric]:
+    named = ["source", "machine"]
+    up = GaugeMetricFamily("echobank_source_up", "Whether a source runs without trouble", labels=named)
+    silence = GaugeMetricFamily("echobank_source_silence_seconds", "Seconds without sound", labels=named)
+    starts = CounterMetricFamily("echobank_source_starts", "How often a source was started", labels=named)
+    lost = CounterMetricFamily("echobank_source_dropped", "Windows that scoring was too slow for", labels=named)
+    for source in service.listening.sources[:MOST_SOURCES]:
+        status, labels = source.status, [source.declared.name, source.declared.machine]
+        up.add_metric(labels, float(status.state == RUNNING))
+        starts.add_metric(labels, status.starts)
+        lost.add_metric(labels, status.dropped)
+        if status.silence is not None:
+            silence.add_metric(labels, status.silence)
+    yield from (up, silence, starts, lost)
 
 
 def exposition(service: Service) -> tuple[bytes, str]:

@@ -11,9 +11,10 @@ from echobank.errors import InputError
 from echobank.machines import archive, curate
 from echobank.machines.harvest import gather
 from echobank.machines.listener import Heard
-from echobank.machines.machine import Machine, open_machine
+from echobank.machines.machine import Machine
 from echobank.machines.tags import Tagging
 from echobank.machines.verdict import Verdict
+from echobank.serve.encoder_turns import SharedEncoders
 from echobank.watch.judge import Judge
 from echobank.watch.mutes import Mutes
 from echobank.watch.rule import Rule
@@ -47,16 +48,16 @@ class HostedMachine:
         k: Windows above the threshold that open an event ...
         n: ... among this many of the last.
         hysteresis: As `make_rule`.
-        device: Where the encoder runs.
+        encoders: Opens it, with the encoder that other machines have too.
 
     Raises:
         BankError: The bank cannot be used.
         WeightsError: The weights of its encoder are not there.
     """
 
-    def __init__(self, bank: Path, state: Path, k: int, n: int, hysteresis: float, device: str = "auto") -> None:
+    def __init__(self, bank: Path, state: Path, k: int, n: int, hysteresis: float, encoders: SharedEncoders) -> None:
         self.bank, self.state = bank, state
-        machine = open_machine(bank, device=device)
+        machine = encoders.open(bank)
         self.name = machine.name
         self._judge = Judge(machine, bank, k, n, hysteresis, None)
         self._mutes = Mutes(state, bank, n)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.intake import now_ms
 from echobank.serve.latest import last_windows, open_events
+from echobank.serve.listening import told
 from echobank.serve.schema import events, hours, machines, minutes, notes, revisions, troubles, windows
 
 router = APIRouter(route_class=GuardedRoute)
@@ -37,6 +38,8 @@ def list_machines(request: Request) -> list[dict[str, Any]]:
     with service_of(request).engine.connect() as connection:
         last, still = last_windows(connection), open_events(connection)
         found = [_told(row, last.get(row.id), still.get(row.id, 0)) for row in connection.execute(select(machines))]
+    heard = _sources(request)
+    found = [{**machine, "sources": heard.get(machine["name"], [])} for machine in found]
     return sorted(found, key=_badness)
 
 
@@ -54,7 +57,7 @@ def show_machine(machine: str, request: Request) -> dict[str, Any]:
         newest = select(windows).where(windows.c.machine == row.id).order_by(windows.c.heard.desc()).limit(1)
         still = select(func.count()).select_from(events).where(events.c.machine == row.id, events.c.closed.is_(None))
         last, count = connection.execute(newest).first(), connection.execute(still).scalar() or 0
-        return {**_told(row, last, count), **more}
+        return {**_told(row, last, count), **more, "sources": _sources(request).get(row.name, [])}
 
 
 @router.get("/api/machines/{machine}/scores", openapi_extra=needs("read"), tags=["machines"])
@@ -148,6 +151,13 @@ def _set(request: Request, machine: str, **facts: Any) -> None:
         connection.execute(update(machines).where(machines.c.id == number).values(**facts))
 
     service_of(request).writer.run(change)
+
+
+def _sources(request: Request) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for source in service_of(request).listening.sources:
+        found.setdefault(source.declared.machine, []).append(told(source))
+    return found
 
 
 def _badness(told: dict[str, Any]) -> tuple[int, float, str]:

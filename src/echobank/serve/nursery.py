@@ -223,7 +223,7 @@ class Nursery:
                 self._stop.clear()
                 self._drafts[number] = draft = replace(draft, state=FITTING, done=0, total=len(draft.takes))
             result = self._outcome(draft)
-            if self._ended.is_set() and not isinstance(result, FitReport):
+            if (self._ended.is_set() or self._service.stopping) and not isinstance(result, FitReport):
                 return  # the file still says that it waits
             with self._gate, suppress(EchobankError):  # the disk is full; what it says is lost, not the bank
                 now = self._drafts.get(number)
@@ -242,7 +242,8 @@ class Nursery:
     def _fit(self, draft: Draft) -> FitReport:
         settings = self._service.settings
         config, _ = settle_encoder(machine_config(None, [f"model.device={settings.device}"]), self._progress(draft.id))
-        listener = make_listener(config, draft.seconds, draft.hop)
+        party = f"fit of {draft.id}"  # it takes turns at the encoder with everything that is heard meanwhile
+        listener = self._service.encoders.turned(make_listener(config, draft.seconds, draft.hop), party)
         sounds = [(self.sound(draft, take), take.file) for take in sorted(draft.takes, key=lambda take: take.file)]
         wanted = FitSettings(draft.machine, draft.seconds, draft.hop, rate=draft.rate)
         roots = [str((self._folder / draft.id / "sound").resolve())]

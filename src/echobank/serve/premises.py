@@ -1,5 +1,6 @@
 """The premises of a service: its settings, where its banks lie, and how much of the disk it leaves free."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ class ServiceSettings:
         depth: Recordings that may be under way at once.
         least_free: Bytes of the disk that are left free.
         keeps_clips: Whether sound of anomalous recordings is kept.
+        keeps_speech: Whether that sound keeps its band of speech.
+        clip_days: Age in days after which a clip is removed; 0 for any age.
+        quota: Bytes that the folder may take; the oldest clips go first; 0 for any number.
         k: As `Rule`.
         n: As `Rule`.
         hysteresis: As `make_rule`.
@@ -38,6 +42,9 @@ class ServiceSettings:
     depth: int = 64
     least_free: int = 0
     keeps_clips: bool = True
+    keeps_speech: bool = True
+    clip_days: float = 0.0
+    quota: int = 0
     k: int = 3
     n: int = 5
     hysteresis: float = 0.3
@@ -59,6 +66,16 @@ def find_banks(folder: Path) -> Sequence[Path]:
             "no banks", where=folder, hint="make one with `echobank fit FOLDER --machine NAME --out BANKS`"
         )
     return found
+
+
+def mutes_of(folder: Path, bank: Path) -> Path:
+    """Return where a service keeps what its users muted of the machine of a bank.
+
+    Args:
+        folder: Folder of the service.
+        bank: The bank.
+    """
+    return folder / "mutes" / hashlib.sha256(str(bank.resolve()).encode()).hexdigest()[:16]
 
 
 def usual_floor(folder: Path) -> int:

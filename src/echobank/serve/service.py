@@ -1,6 +1,5 @@
 """The service: what the routes work with; it is opened once, and closed so that nothing is lost."""
 
-import hashlib
 import secrets
 import shutil
 import threading
@@ -19,18 +18,20 @@ from echobank.errors import AudioError, ConfigError, EchobankError, InputError
 from echobank.machines import archive
 from echobank.serve.access import Access
 from echobank.serve.broadcast import Broadcast
+from echobank.serve.clip_store import ClipStore
 from echobank.serve.courier import Courier, Destination
 from echobank.serve.database import embedded, open_database
-from echobank.serve.decoder import Decoder, kind_of
+from echobank.serve.decoder import Decoder
+from echobank.serve.encoder_turns import SharedEncoders
 from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import enrol, insert_new, now_ms
-from echobank.serve.premises import ServiceSettings, find_banks
+from echobank.serve.listening import Listening
+from echobank.serve.premises import ServiceSettings, find_banks, mutes_of
 from echobank.serve.reception import Parcel, settle, settled
-from echobank.serve.schema import clips, revisions
+from echobank.serve.schema import machines, revisions
 from echobank.serve.scoring_queue import ScoringQueue
 from echobank.serve.thinning import thin
 from echobank.serve.writer import BusyError, FullError, Writer
-from echobank.storage import atomic_path
 
 _THIN_EVERY = 60.0
 
@@ -50,9 +51,8 @@ class Service:
         try:
             shutil.rmtree(self._incoming, ignore_errors=True)
             self._incoming.mkdir()
-            self.clips.mkdir(exist_ok=True)
-            for torn in self.clips.glob(".*.tmp"):  # a copy that a kill cut off
-                torn.unlink(missing_ok=True)
+            self.encoders = SharedEncoders(settings.device)
+            self.listening = Listening(self)
             self.engine = open_database(settings.database or embedded(settings.folder))
             self.machines = {machine.name: machine for machine in self._open_machines()}
         except BaseException:
@@ -61,6 +61,7 @@ class Service:
         self.couriers: list[Courier] = []
         self.broadcast = Broadcast(self.engine)
         self.writer = Writer(self.engine, committed=self.broadcast.catch_up)
+        self.store = ClipStore(settings, self.writer)
         self.access = Access(self.engine, settings.required)
         self.scoring = ScoringQueue(settings.depth)
         self.decoders = [Decoder(settings.limits) for _ in range(2)]
@@ -71,7 +72,19 @@ class Service:
         self.at_close: list[Callable[[], None]] = []  # what else has to end, before the writer does
         self._thinner = threading.Thread(target=self._keep_thin, name="thinning")
         self._thinner.start()
-        self.numbers = {name: self._enrol(machine) for name, machine in self.machines.items()}
+        try:
+            self.numbers = {name: self._enrol(machine) for name, machine in self.machines.items()}
+        except BaseException:
+            self.close()
+            raise
+        self.listening.start()
+
+    def stop(self) -> None:
+        """Begin to end: streams close, sources stop, nothing more is taken; `close` waits for it."""
+        self.stopping = True
+        self.broadcast.close()
+        self.encoders.turns.close()
+        self.listening.stop()
 
     def send_to(self, places: Sequence[Destination]) -> None:
         """Have what is committed sent on to some places.
@@ -87,11 +100,11 @@ class Service:
         """Finish what is under way, and let go of everything; a second time does nothing."""
         if self._ended.is_set():
             return
-        self.stopping = True
+        self.stop()
         self._ended.set()
-        self.broadcast.close()
         for end in self.at_close:
             end()
+        self.listening.close()
         self.scoring.close()
         self.uploads.shutdown()
         for decoder in self.decoders:
@@ -151,13 +164,12 @@ class Service:
                 left.unlink(missing_ok=True)
 
     def require_space(self, size: int) -> None:
-        """Check that so many bytes may be written.
+        """Check that the disk has room for so many bytes; the quota is minded when they are stored.
 
         Raises:
-            FullError: They may not.
+            FullError: It has not.
         """
-        if shutil.disk_usage(self.settings.folder).free - size < self.settings.least_free:
-            raise FullError("the disk of the service is full", hint="free space; what is there can be read")
+        self.store.require_floor(size)
 
     def receive(self, name: str, sent: Path, called: str, key: str, digest: str, heard: str) -> dict[str, Any]:
         """Judge a recording, store what came of it, and return the answer.
@@ -181,6 +193,7 @@ class Service:
             before = settled(connection, name, key, digest)
         if before is not None:
             return before
+        self.store.require(sent.stat().st_size)
         wav = sent.with_name(f"{sent.name}.wav")
         decoder = self.decoders[int(digest[:8], 16) % len(self.decoders)]
         decoded = decoder.decode(sent, wav, machine.in_force.listener.channel)
@@ -188,7 +201,8 @@ class Service:
         if heeded.heard.error:
             raise AudioError(heeded.heard.error.removeprefix(f"{wav}: "))
         odd = any(verdict.decision for verdict in heeded.verdicts)
-        clip = self._keep(sent, number, digest, decoded.seconds) if odd and self.settings.keeps_clips else None
+        kept = odd and self.settings.keeps_clips
+        clip = self.store.keep(sent, number, digest, decoded.seconds, wav) if kept else None
         parcel = Parcel(
             name=name,
             key=key,
@@ -218,17 +232,7 @@ class Service:
     def clip_file(self, clip: str) -> Path | None:
         """Return where the sound of a clip lies, or None."""
         with self.engine.connect() as connection:
-            file = connection.execute(select(clips.c.file).where(clips.c.id == clip)).scalar()
-        return self.clips / file if file is not None and (self.clips / file).is_file() else None
-
-    def _keep(self, sent: Path, machine: int, digest: str, seconds: float) -> dict[str, Any]:
-        name = hashlib.sha256(f"{machine}|{digest}".encode()).hexdigest()[:32]
-        kind, size = kind_of(sent), sent.stat().st_size
-        self.require_space(size)
-        with atomic_path(self.clips / f"{name}.{kind}") as temporary:
-            shutil.copyfile(sent, temporary)
-        facts = {"id": name, "file": f"{name}.{kind}", "kind": kind, "bytes": size, "seconds": seconds}
-        return {**facts, "machine": machine, "made": now_ms()}
+            return self.store.file_of(connection, clip)
 
     def _open_machines(self) -> Iterator[HostedMachine]:
         seen = set[str]()
@@ -241,22 +245,34 @@ class Service:
 
     def _open(self, bank: Path) -> HostedMachine:
         settings = self.settings
-        state = settings.folder / "mutes" / hashlib.sha256(str(bank.resolve()).encode()).hexdigest()[:16]
-        return HostedMachine(bank, state, settings.k, settings.n, settings.hysteresis, settings.device)
+        state = mutes_of(settings.folder, bank)
+        return HostedMachine(bank, state, settings.k, settings.n, settings.hysteresis, self.encoders)
 
     def _enrol(self, machine: HostedMachine) -> int:
         judged = machine.machine
         revision = archive.revision_of(judged.bank)
         facts = {"bank": str(machine.bank), "revision": revision, "threshold": judged.threshold, "rate": judged.rate}
-        number = self.writer.run(partial(enrol, name=machine.name, facts=facts))
+        try:
+            number = self.writer.run(partial(enrol, name=machine.name, facts=facts))
+        except FullError:  # what is known can be read all the same
+            with self.engine.connect() as connection:
+                known: int | None = connection.execute(
+                    select(machines.c.id).where(machines.c.name == machine.name)
+                ).scalar()
+            if known is None:
+                raise
+            return known
         row = {"machine": number, "revision": revision, "at": now_ms(), "action": "opened", "rows": len(judged.bank)}
         state = {"threshold": judged.threshold, "rate": judged.rate}
-        self.writer.run(partial(insert_new, table=revisions, rows=[{**row, **state}]))
+        with suppress(FullError):
+            self.writer.run(partial(insert_new, table=revisions, rows=[{**row, **state}]))
         return number
 
     def _keep_thin(self) -> None:
         while not self._ended.wait(_THIN_EVERY):
-            with suppress(EchobankError):  # a full disk; the next round tries again
+            with suppress(EchobankError, OSError):  # a full disk; the next round tries again
+                self.store.tidy()
+            with suppress(EchobankError):
                 while self.writer.run(partial(thin, now=now_ms(), at_once=2000)) == 2000 and not self._ended.is_set():
                     pass
 

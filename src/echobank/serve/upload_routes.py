@@ -96,6 +96,7 @@ async def post_verdicts(
     A machine that is not known yet is made where the request has a threshold.
     """
     service = service_of(request)
+    service.require_space(0)
     digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
     key = _key(idempotency_key or digest)
     hosted = service.machines.get(machine)

@@ -20,7 +20,7 @@ from echobank.machines.trend.trend_keeper import TrendKeeper
 from echobank.machines.verdict import Verdict
 from echobank.names import printable
 from echobank.watch.clip_keeper import ClipKeeper, ClipSettings
-from echobank.watch.event_clips import EventClips
+from echobank.watch.event_clips import EventClips, EventSounds
 from echobank.watch.event_windows import windows_of_messages
 from echobank.watch.events import Heartbeat, OpenSilence, SilenceClosed, SilenceOpened
 from echobank.watch.feeds.feed import Arrival, Feed
@@ -69,8 +69,9 @@ class Watch:
         settings: How it is watched.
         clock: Seconds that never go back.
         rate: False-alarm rate in place of the bank's own; None keeps that.
-        clips: What is kept of the sound of events, for a feed that is a stream; None keeps none.
+        clips: What is kept of the sound of events, for a feed that is a stream, or what keeps it; None keeps none.
         trend: Folder of the trend; None keeps none.
+        mutes: Folder of the acknowledged sounds; None is that of the state.
 
     Raises:
         InputError: Another watch uses the state, or the state is of something else.
@@ -87,8 +88,9 @@ class Watch:
         settings: WatchSettings,
         clock: Callable[[], float] = time.monotonic,
         rate: float | None = None,
-        clips: ClipSettings | None = None,
+        clips: ClipSettings | EventSounds | None = None,
         trend: Path | None = None,
+        mutes: Path | None = None,
     ) -> None:
         self._feed, self._settings, self._clock = feed, settings, clock
         self._judge = Judge(machine, bank, settings.k, settings.n, settings.hysteresis, rate)
@@ -96,7 +98,7 @@ class Watch:
         start = feed.present if settings.only_new else dict
         self._state = WatchState(state, {"machine": self._name, **feed.identity}, start)
         self.resting = Rest(state / PAUSE_FILE, settings.schedule)
-        self._mutes = Mutes(state, bank, settings.n)
+        self._mutes = Mutes(mutes or state, bank, settings.n)
         self._refused, self._closed = "", False
         for sink in sinks:
             if isinstance(sink, Commanded):
@@ -104,8 +106,8 @@ class Watch:
         self._deliveries = [make_delivery(sink, state, clock) for sink in sinks]
         self._next_heartbeat = clock()
         self._trend = TrendKeeper(trend) if trend else None
-        self._clips: EventClips | None = None
-        if clips is not None and isinstance(feed, StreamFeed):
+        self._clips: EventSounds | None = None if isinstance(clips, ClipSettings) else clips
+        if isinstance(clips, ClipSettings) and isinstance(feed, StreamFeed):
             self._clips = EventClips(feed, ClipKeeper(clips, self._name, settings.n))
 
     @property
@@ -222,7 +224,7 @@ class Watch:
         before = self._state.rule
         rule, messages = advance(self._judge.rule, before, windows, self._name, _now())
         if self._clips:
-            messages = self._clips.mark(before, messages)
+            messages = self._clips.mark(before, messages, arrival)
         if self._trend:  # before it counts as done: what comes again after a kill is known by its id
             revision = revision_of(machine.bank)
             self._trend.take(windows_of_messages(messages, revision), arrival.heard)

@@ -2,12 +2,45 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 from echobank.machines.verdict import Verdict
 from echobank.watch.clip_keeper import ClipKeeper
 from echobank.watch.events import Closed, Message, Opened, Scored, WindowMessage
+from echobank.watch.feeds.feed import Arrival
 from echobank.watch.feeds.stream_feed import StreamFeed
 from echobank.watch.rule import RuleState
+
+
+class EventSounds(Protocol):
+    """Keeps the sound of events."""
+
+    @property
+    def trouble(self) -> str:
+        """Why sound cannot be kept; empty when it can."""
+        ...
+
+    def mark(self, before: RuleState, messages: Sequence[Message], arrival: Arrival) -> list[Message]:
+        """Return the messages of an arrival with the id of the clip in every one that has one.
+
+        Args:
+            before: State of the rule before the arrival.
+            messages: What the arrival led to.
+            arrival: The arrival.
+        """
+        ...
+
+    def follow(self, verdicts: Sequence[Verdict], messages: Sequence[Message], threshold: float) -> None:
+        """Begin and end clips; after the messages were written down."""
+        ...
+
+    def step(self) -> None:
+        """Do what is due."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
 
 
 class EventClips:
@@ -26,7 +59,7 @@ class EventClips:
         """Why clips cannot be kept."""
         return self._keeper.trouble
 
-    def mark(self, before: RuleState, messages: Sequence[Message]) -> list[Message]:
+    def mark(self, before: RuleState, messages: Sequence[Message], arrival: Arrival) -> list[Message]:
         """Return the messages with the id of the clip in every one that belongs to an event."""
         event = before.event.id if before.event else None
         marked: list[Message] = []
