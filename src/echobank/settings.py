@@ -49,6 +49,7 @@ class ScoringConfig:
     metric: Literal["cosine", "euclidean"] = "cosine"
     params: Params = field(default_factory=dict)
     level: bool = True
+    flag_rate: float = 0.02
 
 
 @dataclass(frozen=True)

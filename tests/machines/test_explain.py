@@ -6,9 +6,10 @@ import pytest
 from echobank.cli import main
 from echobank.errors import AudioError, InputError
 from echobank.machines.detector import Detector
-from echobank.machines.explain import clock, explain, hertz
+from echobank.machines.explain import explain
 from echobank.machines.machine import open_machine
 from echobank.machines.regions import mel_edges_hz, without
+from echobank.machines.sentences import clock, hertz
 from tests.machines.sounds import RATE, hum, with_tone, write
 
 

@@ -128,7 +128,7 @@ def _print(
 
 def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
     from echobank.machines.gain import describe_shift, levels_of
-    from echobank.machines.health import counted
+    from echobank.machines.health import counted, percent
     from echobank.machines.level_off import hears_level
 
     for file, reason in result.errors:
@@ -142,6 +142,14 @@ def _conclude(machine: "Machine", result: "Tally", left_out: LeftOut) -> int:
         f"(score above {machine.threshold:.4g}); {result.failed} could not be scored",
         file=sys.stderr,
     )
+    if machine.flags is None:
+        print("flags: odd_band and impulses are not available for this bank; fit again to have them", file=sys.stderr)
+    elif result.flagged:
+        print(
+            f"flags: odd_band or impulses on {counted(result.flagged, 'window')} below the threshold; up to "
+            f"{percent(machine.flags.rate)} of healthy windows carry each (`echobank explain` says what it is)",
+            file=sys.stderr,
+        )
     if said := describe_shift(levels_of(machine.bank), result.levels):
         hint = "; --without-level leaves level out of the score" if hears_level(machine.bank) else ""
         print(f"level: {said}{hint}", file=sys.stderr)

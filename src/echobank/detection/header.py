@@ -96,6 +96,7 @@ class OwnMachine:
         max_rows: Most rows that the bank may hold; None for any number.
         revision: How many changes led to this state; the first fit is 1.
         log: The last changes, the oldest first.
+        flag_rate: Share of healthy windows that may carry a flag such as `odd_band`; None takes the usual one.
     """
 
     name: str
@@ -105,6 +106,7 @@ class OwnMachine:
     max_rows: int | None = None
     revision: int = 1
     log: tuple[Change, ...] = ()
+    flag_rate: float | None = None
 
     def to_header(self) -> dict[str, Any]:
         """Return plain values."""
@@ -116,6 +118,7 @@ class OwnMachine:
             "max_rows": self.max_rows,
             "revision": self.revision,
             "log": [entry.to_header() for entry in self.log],
+            "flag_rate": self.flag_rate,
         }
 
     @classmethod
@@ -133,6 +136,7 @@ class OwnMachine:
             max_rows=None if plain["max_rows"] is None else int(plain["max_rows"]),
             revision=int(plain["revision"]),
             log=tuple(Change.from_header(entry) for entry in plain["log"]),
+            flag_rate=None if plain.get("flag_rate") is None else float(plain["flag_rate"]),
         )
 
 

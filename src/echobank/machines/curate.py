@@ -28,6 +28,7 @@ from echobank.machines.machine import (
     window_of,
 )
 from echobank.machines.neighbourhood import within_means
+from echobank.machines.traits import kept as traits_kept
 from echobank.models.encoder import Float32
 
 
@@ -77,7 +78,7 @@ def add(bank: Bank, harvest: Harvest, folders: Sequence[str] = ()) -> Bank:
     if not keep:
         return bank
     index = [i for i, _ in keep]
-    more = {"profile": harvest.profiles[index], LEVEL: harvest.levels[index]}
+    more = {"profile": harvest.profiles[index], LEVEL: harvest.levels[index], **traits_kept(harvest.traits[index])}
     bigger, places = _joined(bank, harvest.vectors[index], [row for _, row in keep], more)
     bigger = _with(bigger, roots=_union(own_machine(bank).roots, folders))
     if bigger.header.scoring and not own_machine(bigger).max_rows:

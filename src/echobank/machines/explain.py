@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echobank.data.windows import Window
+from echobank.detection.bank import Bank
 from echobank.errors import AudioError, BankError, InputError
+from echobank.machines.impulses import Train
 from echobank.machines.listener import Heard
-from echobank.machines.machine import Machine, locate
+from echobank.machines.machine import Machine, own_machine
 from echobank.machines.quantities import Outside, outside
-from echobank.machines.regions import Region, excess_db, find_regions, without
-from echobank.machines.verdict import REMEMBERED, Verdict
+from echobank.machines.regions import Region, excess_db, find_regions, is_known, without
+from echobank.machines.sentences import sentences_of
+from echobank.machines.verdict import Verdict
 from echobank.machines.window_sources import feature_of
 from echobank.models.encoder import Feature, Float32, Sourced
 from echobank.models.feeding import tokens_of
+from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
 _NEIGHBOURS = 3
@@ -30,10 +34,18 @@ _NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """An odd region and what the score of the window would be without it."""
+    """An odd region and what the score of the window would be without it.
+
+    Attributes:
+        region: Where it is.
+        score_without: The score without it.
+        p_value: Of a region that is louder than the rest of the window: the share of healthy windows in which as much
+            stands out. None for one that is unlike similar healthy sound.
+    """
 
     region: Region
     score_without: float
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,8 @@ class Explanation:
         token_oddness: Cosine distance of each token to the nearest token of the same band in the nearest healthy
             window, in units of the usual distance inside that window, float64[Pt, Pf]; None as `nearest`.
         token_seconds: Hop between tokens.
+        impulses: Clicks or knocks, with times from the beginning of the window; None where there are none.
+        impulses_p_value: Share of healthy windows that are as impulsive.
         quantities: Measured levels that lie outside all that healthy recordings had, where the bank hears level.
     """
 
@@ -78,12 +92,14 @@ class Explanation:
     nearest: Sound | None
     token_oddness: Float64 | None
     token_seconds: float
+    impulses: Train | None = None
+    impulses_p_value: float = 1.0
     quantities: tuple[Outside, ...] = ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, in plain words."""
-        return tuple(_sentences(self))
+        return tuple(sentences_of(self))
 
 
 def explain(machine: Machine, path: Path | str, start: float | None = None) -> Explanation:
@@ -113,9 +129,13 @@ def explain_window(machine: Machine, heard: Heard, verdicts: Sequence[Verdict], 
     rows = _neighbours(machine, vector)
     profiles = _profiles(machine)
     expected = _mixture(profiles[rows])
-    regions = find_regions(excess_db(sound.mel, expected), expected)
-    findings = tuple(Finding(region, _score_without(machine, sound, region)) for region in regions)
+    moments, train = machine.flags.named(sound.mel, sound.samples, sound.rate) if machine.flags else ([], None)
+    known = [region for region, _ in moments]
+    regions = [it for it in find_regions(excess_db(sound.mel, expected), expected) if not is_known(it, known)]
+    found = [*moments, *((region, None) for region in regions)]
+    findings = tuple(Finding(region, _score_without(machine, sound, region), p) for region, p in found)
     nearest = _healthy(machine, rows[0])
+    impulses, share = train or (None, 1.0)
     return Explanation(
         verdict,
         machine.threshold,
@@ -125,7 +145,9 @@ def explain_window(machine: Machine, heard: Heard, verdicts: Sequence[Verdict], 
         nearest,
         _token_oddness(machine, sound, nearest) if nearest else None,
         machine.listener.encoder.facts.token_seconds,
-        quantities=outside(machine, vector),
+        impulses,
+        share,
+        outside(machine, vector),
     )
 
 
@@ -177,6 +199,18 @@ def _made(machine: Machine, window: Window) -> Sound:
     return Sound(window.samples, window.sample_rate, machine.listener.logmel(window.samples), feature_of(window))
 
 
+def locate(bank: Bank, row: int) -> Path | None:
+    """Return where the recording of a bank row lies now, or None when it is not where it was, or has changed."""
+    for root in own_machine(bank).roots:
+        path = Path(root) / bank.rows[row].file
+        try:
+            if path.is_file() and sha256_file(path) == bank.rows[row].sha256:
+                return path
+        except OSError:
+            continue
+    return None
+
+
 def _healthy(machine: Machine, row: int) -> Sound | None:
     path = locate(machine.bank, row)
     if path is None:
@@ -193,7 +227,7 @@ def _score_without(machine: Machine, sound: Sound, region: Region) -> float:
     if isinstance(sound.feature, Sourced):
         rate = sound.feature.source_rate
         feature = Sourced(samples, without(sound.feature.source, rate, region), rate)
-    vectors, _ = machine.listener.embed([feature])
+    vectors, _, _ = machine.listener.embed([feature], profiles=False)
     return float(machine.backend.score(vectors)[0])
 
 
@@ -218,57 +252,3 @@ def _unit(tokens: Float64) -> Float64:
 def _loudness(log_power: Float32) -> float:
     """Return the level of a mean log-mel spectrum, dB."""
     return float(10 * np.log10(np.exp(log_power.astype(np.float64)).sum()))
-
-
-def _sentences(it: Explanation) -> list[str]:
-    verdict = it.verdict
-    start = verdict.start or 0.0
-    side = "above" if verdict.decision else "not above"
-    said = [
-        f"The sound from {clock(start)} to {clock(start + (verdict.seconds or 0.0))} scores {verdict.score:.4g}, "
-        f"{side} the alarm threshold of {it.threshold:.4g}; "
-        f"{verdict.percentile:.0f} % of the healthy sound of this machine scores less."
-    ]
-    if REMEMBERED in verdict.flags.split("+"):
-        said.append("The bank remembers this very recording, so it is compared with itself.")
-    for finding in it.findings:
-        said.append(describe(finding, start, it))
-    if not it.findings:
-        said.append("No single moment or band stands out; the sound differs a little everywhere, or not at all.")
-    said += map(str, it.quantities)
-    if abs(it.level_db) >= 3:
-        word = "louder" if it.level_db > 0 else "quieter"
-        said.append(f"As a whole it is {abs(it.level_db):.0f} dB {word} than the most similar healthy sound.")
-    if it.nearest is None:
-        said.append(f"The most similar healthy recording, {verdict.nearest}, is not at hand to listen to.")
-    return said
-
-
-def describe(finding: Finding, start: float, it: Explanation) -> str:
-    """Return a finding in plain words; `start` is where the window begins, seconds."""
-    region = finding.region
-    word = "louder" if region.excess_db > 0 else "quieter"
-    text = (
-        f"From {clock(start + region.start)} to {clock(start + region.end)}, between {hertz(region.low_hz)} and "
-        f"{hertz(region.high_hz)}, it is {abs(region.excess_db):.0f} dB {word} than similar healthy sound."
-    )
-    score = it.verdict.score or 0.0
-    if finding.score_without < score:
-        verdict = "no alarm" if finding.score_without <= it.threshold else "still an alarm"
-        text += f" With only this brought back to its healthy level the score would be {finding.score_without:.4g}"
-        text += f" ({verdict})." if score > it.threshold else "."
-    return text
-
-
-def clock(seconds: float) -> str:
-    """Return a time in a recording as people write it: 3.2 s, or 1:02:03.2 from a minute on."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def hertz(value: float) -> str:
-    """Return a frequency as people write it: 440 Hz, 2.4 kHz."""
-    return f"{value:.0f} Hz" if value < 1000 else f"{value / 1000:.1f} kHz"

@@ -1,7 +1,7 @@
 """Fit: a folder of healthy recordings to the bank of one machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echobank.config import load_config
@@ -19,6 +19,7 @@ from echobank.machines.listener import Listener
 from echobank.machines.machine import Machine, assemble, calibrated, window_of
 from echobank.machines.neighbourhood import BACKEND, K, is_default, within_means
 from echobank.machines.tags import Tagging, find_recordings
+from echobank.machines.traits import kept
 from echobank.models.default import settle_encoder
 from echobank.models.pooling import Pooling
 from echobank.models.registry import load_encoder
@@ -81,7 +82,7 @@ def fit_machine(
     config, _ = settle_encoder(config, progress)
     left_out = LeftOut()
     recordings = find_recordings(paths, left_out)
-    listener = make_listener(config, wanted.seconds, wanted.hop)
+    listener = replace(make_listener(config, wanted.seconds, wanted.hop), traits=config.scoring.flag_rate > 0)
     return fit_heard(config, listener, recordings, roots_of(paths), wanted, progress, left_out)
 
 
@@ -118,7 +119,7 @@ def fit_heard(
     header = BankHeader(
         listener.provenance,
         scored,
-        machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots)),
+        machine=OwnMachine(wanted.machine, model.embedding, wanted.rate, tuple(roots), flag_rate=scoring.flag_rate),
         versions=library_versions(),
     )
     bank, notice = fit_bank(harvest, header)
@@ -182,7 +183,7 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
         harvest.vectors[keep],
         [rows[i] for i in keep],
         header,
-        {"profile": harvest.profiles[keep], LEVEL: harvest.levels[keep]},
+        {"profile": harvest.profiles[keep], LEVEL: harvest.levels[keep], **kept(harvest.traits[keep])},
     )
     notice = ""
     if is_default(header.scoring):

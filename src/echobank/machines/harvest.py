@@ -27,6 +27,7 @@ class Harvest:
         vectors: float32[N, H, D].
         profiles: float32[N, 2, M].
         levels: RMS level of each window, dB of full scale, float32[N].
+        traits: What flags are made of, float32[N, K] (`traits`); K is 0 where the listener takes none.
         rows: N facts.
         heard: Recordings that were used, without their arrays' use.
         skipped: Recordings, or their silent windows, that were left out.
@@ -36,6 +37,7 @@ class Harvest:
     vectors: np.ndarray[Any, np.dtype[np.float32]]
     profiles: np.ndarray[Any, np.dtype[np.float32]]
     levels: np.ndarray[Any, np.dtype[np.float32]]
+    traits: np.ndarray[Any, np.dtype[np.float32]]
     rows: tuple[Row, ...]
     heard: tuple["Recorded", ...]
     skipped: tuple[Skipped, ...]
@@ -59,6 +61,7 @@ class _Gathering:
     vectors: list[Any] = field(default_factory=list)
     profiles: list[Any] = field(default_factory=list)
     levels: list[float] = field(default_factory=list)
+    traits: list[Any] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     heard: list[Recorded] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -95,7 +98,7 @@ def gather(
     if not got.rows:
         reason = got.skipped[0].reason if got.skipped else "no windows"
         raise InputError(f"none of the {len(recordings)} recordings can be used ({reason})")
-    arrays = np.stack(got.vectors), np.stack(got.profiles), np.array(got.levels, np.float32)
+    arrays = np.stack(got.vectors), np.stack(got.profiles), np.array(got.levels, np.float32), np.stack(got.traits)
     return Harvest(*arrays, tuple(got.rows), tuple(got.heard), tuple(got.skipped), tuple(got.duplicates))
 
 
@@ -123,6 +126,7 @@ def _take(got: _Gathering, heard: Heard, name: str, tags: dict[str, str], machin
         got.vectors.append(heard.vectors[i])
         got.profiles.append(heard.profiles[i])
         got.levels.append(float(heard.levels[i]))
+        got.traits.append(heard.traits[i] if len(heard.traits) else np.zeros(0, np.float32))
     if used:
         level = together(heard.levels[used])
         flags = Counter(flag for i in used for flag in heard.flags[i])

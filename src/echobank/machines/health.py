@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echobank.detection.bank import Bank
+from echobank.machines.flags import machine_flags
 from echobank.machines.machine import ZERO_THRESHOLD, backend_of, calibration_of, own_scores, rate_and_threshold
 
 _ODD = 5.0  # robust standard deviations above the median of all recordings
@@ -37,6 +38,7 @@ class Health:
         rate: The rate in force.
         interval: Where the true rate lies, 5th to 95th percentile.
         threshold: The score above which a window is anomalous.
+        flag_rate: Rate of each of the flags `odd_band` and `impulses`; None where the bank has none.
         odd: Recordings that are unlike the others, the strangest first.
         twins: Pairs of recordings that sound the same.
     """
@@ -51,6 +53,7 @@ class Health:
     rate: float
     interval: tuple[float, float]
     threshold: float
+    flag_rate: float | None
     odd: tuple[Odd, ...]
     twins: tuple[tuple[str, str], ...]
 
@@ -59,6 +62,7 @@ def health(bank: Bank) -> Health:
     """Return the health of a machine's bank."""
     calibration = calibration_of(bank)
     rate, threshold = rate_and_threshold(bank)
+    flags = machine_flags(bank)
     return Health(
         len(bank),
         len(bank.columns.words["sha256"].used()[0]),
@@ -70,6 +74,7 @@ def health(bank: Bank) -> Health:
         rate,
         calibration.interval(rate),
         threshold,
+        None if flags is None else flags.rate,
         odd_ones(bank),
         twins(bank),
     )
@@ -135,6 +140,11 @@ def describe_health(health: Health) -> list[str]:
         f"false-alarm rate in force {percent(health.rate)}, truly between {percent(low)} and {percent(high)} "
         f"(90 % interval); alarm above a score of {health.threshold:.4g}",
     ]
+    lines.append(
+        "flags odd_band and impulses are not available: fit again to have them"
+        if health.flag_rate is None
+        else f"flags odd_band and impulses, each on up to {percent(health.flag_rate)} of healthy windows"
+    )
     if health.dropped:
         lines.append(f"{health.dropped} more windows only calibrate, since the bank was compacted")
     if health.threshold <= 0:

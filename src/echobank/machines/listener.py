@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from echobank.data.channels import Channel, ChannelName
 from echobank.data.sound_facts import NAMES, Int16
 from echobank.data.windows import Window
+from echobank.machines.traits import traits_of
 from echobank.machines.window_sources import CutWindows, WindowSource
 from echobank.models.encoder import Encoder, Feature, Float32, SpectrogramEncoder, hears_source, waveform_of
 from echobank.models.feeding import Outputs, embed_features, feed
@@ -26,6 +27,7 @@ from echobank.models.pooling import Pooling
 from echobank.models.provenance import Provenance, WindowGrid
 
 Float64 = NDArray[np.float64]
+_STORES = (None, None, None)  # of vectors, profiles and traits
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Heard:
         lengths: Length of each window, seconds, float64[W].
         levels: RMS level of each window, dB of full scale, float64[W].
         flags: Quality flags of each window.
+        traits: What flags are made of, float32[W, K] (`traits`); K is 0 where the listener takes none.
         error: Why the recording cannot be used; empty when it can.
         facts: Facts of the sound of each window, int16[W, F] (`sound_facts.NAMES`); W is 0 unless they were asked for.
     """
@@ -62,6 +65,7 @@ class Heard:
     error: str = ""
     sound_sha256: str = ""
     facts: Int16 = field(default_factory=lambda: np.zeros((0, len(NAMES)), np.int16))
+    traits: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -81,6 +85,7 @@ class Listener:
         batch_size: Windows per batch; 0 takes what suits where the encoder runs.
         workers: Threads that read and embed; 0 takes one per core.
         facts: Whether the facts of the sound are wanted besides: what a trend keeps of the recording chain.
+        traits: Whether swings and impulses are taken besides: what flags are made of.
     """
 
     encoder: Encoder
@@ -92,6 +97,7 @@ class Listener:
     batch_size: int = 0
     workers: int = 0
     facts: bool = False
+    traits: bool = False
 
     @property
     def provenance(self) -> Provenance:
@@ -111,7 +117,7 @@ class Listener:
         sources = (self.source(path) for path in paths)
         outputs = partial(self._outputs, profiles=profiles)
         size, workers = self.batch_size, self.workers
-        with closing(feed(sources, outputs, (None, None), self.encoder, batch_size=size, workers=workers)) as stream:
+        with closing(feed(sources, outputs, _STORES, self.encoder, batch_size=size, workers=workers)) as stream:
             for fed in stream:
                 path = Path(fed.name)
                 yield _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)
@@ -131,7 +137,7 @@ class Listener:
         """
         outputs = partial(self._outputs, profiles=profiles)
         source = CutWindows(path, tuple(windows))
-        with closing(feed([source], outputs, (None, None), self.encoder, batch_size=self.batch_size)) as stream:
+        with closing(feed([source], outputs, _STORES, self.encoder, batch_size=self.batch_size)) as stream:
             fed = next(stream)
         return _unheard(path, fed.error) if fed.error else _heard(path, fed.facts, fed.outputs)
 
@@ -143,14 +149,14 @@ class Listener:
         """
         return self.source(path).windows()
 
-    def embed(self, samples: Sequence[Feature], *, profiles: bool = True) -> tuple[Float32, Float32]:
-        """Return embeddings float32[B, H, D] and profiles float32[B, 2, M] of waveforms float32[T].
+    def embed(self, samples: Sequence[Feature], *, profiles: bool = True) -> tuple[Float32, Float32, Float32]:
+        """Return embeddings float32[B, H, D], profiles float32[B, 2, M] and traits float32[B, K] of waveforms.
 
-        The log-mel spectrogram is computed once where encoder and profile share it.
+        The log-mel spectrogram is computed once where several of them share it.
 
         Args:
-            samples: The waveforms, with their source where the encoder hears it.
-            profiles: False leaves the profiles out; then M is 0.
+            samples: The waveforms float32[T], with their source where the encoder hears it.
+            profiles: False leaves the profiles out; then M is 0. K is 0 where the listener takes no traits.
 
         Raises:
             AudioError: A waveform that is shorter than the encoder's shortest input.
@@ -159,10 +165,13 @@ class Listener:
         mels = [self.logmel(waveform_of(clip)) for clip in samples] if profiles or shared else []
         features: Sequence[Feature] = mels if shared else samples
         vectors = np.stack([clip[0] for clip in embed_features(features, self.encoder, [self.pooling], self.layer)])
-        if not profiles:
-            return vectors.astype(np.float32), np.zeros((len(vectors), 2, 0), np.float32)
-        described = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
-        return vectors.astype(np.float32), described.astype(np.float32)
+        described, traits = np.zeros((len(samples), 2, 0)), np.zeros((len(samples), 0))
+        if profiles:
+            described = np.stack([np.stack((mel.mean(axis=0), mel.std(axis=0))) for mel in mels])
+        if self.traits:
+            rate = self.encoder.facts.sample_rate
+            traits = np.stack([traits_of(waveform_of(clip), rate) for clip in samples])
+        return vectors.astype(np.float32), described.astype(np.float32), traits.astype(np.float32)
 
     def logmel(self, samples: Float32) -> Float32:
         """Return the natural-log mel power float32[F, 128] of a waveform at the encoder's rate."""
@@ -174,23 +183,25 @@ class Listener:
         return logmel(samples)
 
     def _outputs(self, samples: Sequence[Feature], profiles: bool) -> list[Outputs]:
-        return [list(pair) for pair in zip(*self.embed(samples, profiles=profiles), strict=True)]
+        return [list(outputs) for outputs in zip(*self.embed(samples, profiles=profiles), strict=True)]
 
 
 def _heard(path: Path, windows: Sequence[Window], outputs: Sequence[Outputs]) -> Heard:
+    vectors, profiles, traits = map(np.stack, zip(*outputs, strict=True))
     return Heard(
         path,
         windows[0].sha256,
         windows[0].source_rate,
         max(window.start + window.seconds for window in windows),
-        np.stack([vector for vector, _ in outputs]),
-        np.stack([profile for _, profile in outputs]),
+        vectors,
+        profiles,
         np.array([window.start for window in windows]),
         np.array([window.seconds for window in windows]),
         np.array([window.rms_dbfs for window in windows]),
         tuple(window.flags for window in windows),
         sound_sha256=_sound_of(windows),
         facts=_facts_of(windows),
+        traits=traits,
     )
 
 

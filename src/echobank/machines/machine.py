@@ -19,11 +19,12 @@ from echobank.detection.header import BankHeader, OwnMachine, Scoring
 from echobank.detection.leave_one_out import SelfScores
 from echobank.errors import BankError
 from echobank.machines.archive import bank_file
+from echobank.machines.flags import Flags, machine_flags
 from echobank.machines.listener import Heard, Listener
+from echobank.machines.traits import SWINGS
 from echobank.machines.verdict import REMEMBERED, Verdict
 from echobank.models.provenance import Provenance, WindowGrid, require_same
 from echobank.models.registry import load_encoder
-from echobank.storage import sha256_file
 
 Float64 = NDArray[np.float64]
 ZERO_THRESHOLD = (
@@ -44,6 +45,7 @@ class Machine:
         rate: The false-alarm rate in force.
         threshold: The score above which a window is anomalous.
         notices: What the user should know of the bank.
+        flags: What raises the flags of a window; None where the bank keeps nothing to raise them with.
     """
 
     bank: Bank
@@ -53,6 +55,7 @@ class Machine:
     rate: float
     threshold: float
     notices: tuple[str, ...] = ()
+    flags: Flags | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +103,7 @@ class Machine:
         judged: list[Verdict] = []
         for i, (score, p_value, percentile, near) in enumerate(islice(windows, len(heard))):
             row = self.bank.rows[near]
+            odd = self.flags.judge(heard, i, near) if self.flags else ()
             verdict = Verdict(
                 file=str(heard.path),
                 start=round(float(heard.starts[i]), 3),
@@ -111,7 +115,8 @@ class Machine:
                 nearest=row.file,
                 nearest_start=round(row.start, 3),
                 level_dbfs=round(float(heard.levels[i]), 1),
-                flags="+".join((*heard.flags[i], *known)),
+                flags="+".join((*heard.flags[i], *known, *(oddity.kind for oddity in odd))),
+                findings=odd,
             )
             judged.append(verdict)
         return judged
@@ -127,7 +132,9 @@ def assemble(bank: Bank, listener: Listener, notices: tuple[str, ...] = ()) -> M
     calibration = calibration_of(bank)
     rate, threshold = _rate_and_threshold(bank, calibration)
     said = (*notices, *([ZERO_THRESHOLD] if threshold <= 0 else []))
-    return Machine(bank, listener, backend_of(bank), calibration, rate, threshold, said)
+    flags = machine_flags(bank)
+    listener = dataclasses.replace(listener, traits=flags is not None)
+    return Machine(bank, listener, backend_of(bank), calibration, rate, threshold, said, flags)
 
 
 def own_machine(bank: Bank) -> OwnMachine:
@@ -276,6 +283,7 @@ def listener_of(
     encoder = load_encoder(machine.embedding, device=device, precision=precision, weights=weights, cache=cache)
     window = made.window
     listener = Listener(encoder, made.pooling, window.seconds, window.hop, made.layer, made.channel.identity)
+    listener = dataclasses.replace(listener, traits=SWINGS in bank.extras)
     return listener, require_same(made, listener.provenance, where)
 
 
@@ -290,15 +298,3 @@ def require_own(bank: Bank, where: Path | str) -> Bank:
     if made is None or made.window is None or header.machine is None or header.scoring is None or bank.own is None:
         raise not_own(where)
     return bank
-
-
-def locate(bank: Bank, row: int) -> Path | None:
-    """Return where the recording of a bank row lies now, or None when it is not where it was, or has changed."""
-    for root in own_machine(bank).roots:
-        path = Path(root) / bank.rows[row].file
-        try:
-            if path.is_file() and sha256_file(path) == bank.rows[row].sha256:
-                return path
-        except OSError:
-            continue
-    return None

@@ -13,12 +13,13 @@ from echobank.detection.header import Scoring
 from echobank.errors import AudioError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.archive import revision_of
-from echobank.machines.explain import Explanation, Sound, clock, explain, hertz
+from echobank.machines.explain import Explanation, Sound, explain
 from echobank.machines.health import describe_health, health, percent
 from echobank.machines.loudness import level_beside
 from echobank.machines.machine import Machine
 from echobank.machines.regions import DECIBEL, FRAME_SECONDS
 from echobank.machines.score import score_stream
+from echobank.machines.sentences import clock, hertz
 from echobank.machines.verdict import Verdict
 from echobank.models.logmel import mel_edges_hz
 from echobank.report.machine_report import Case, Excerpt, Line, MachinePage, Mark, write_machine_report

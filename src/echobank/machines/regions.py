@@ -1,12 +1,13 @@
 """Regions: the stretches of time and bands of frequency in which a window is unlike its healthy likes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echobank.models.encoder import Float32
-from echobank.models.logmel import HOP, SAMPLE_RATE, mel_edges_hz
+from echobank.models.logmel import HOP, SAMPLE_RATE, mel_edges_hz, mel_of
 
 DECIBEL = 10 / np.log(10)  # natural-log power to dB
 FRAME_SECONDS = HOP / SAMPLE_RATE
@@ -17,6 +18,7 @@ _LEAST_FRAMES = 10
 _LEAST_WEIGHT = 40.0  # chance alone makes specks of less
 _SHARE = 0.05
 _MOST = 3
+_SHARED = 1 / 3  # of a region that is one with another
 
 Float64 = NDArray[np.float64]
 
@@ -84,6 +86,18 @@ def find_regions(excess: Float64, profile: Float32) -> list[Region]:
     total = sum(region.weight for region in found)
     found.sort(key=lambda region: -region.weight)
     return [region for region in found if region.weight >= _SHARE * total][:_MOST]
+
+
+def is_known(region: Region, known: Sequence[Region]) -> bool:
+    """Return whether a third of a region, in time and band, is part of another one that is known already."""
+    low, high = mel_of(np.array([region.low_hz, region.high_hz]))
+    whole = (region.end - region.start) * (high - low)
+    for other in known:
+        bottom, top = mel_of(np.array([other.low_hz, other.high_hz]))
+        seconds = min(region.end, other.end) - max(region.start, other.start)
+        if max(seconds, 0.0) * max(min(high, top) - max(low, bottom), 0.0) > _SHARED * whole:
+            return True
+    return False
 
 
 def without(samples: Float32, rate: int, region: Region) -> Float32:

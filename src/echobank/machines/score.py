@@ -41,6 +41,7 @@ class Tally:
         failed: How many could not be scored.
         resumed: Recordings that an earlier, interrupted run had scored.
         levels: Level of each recording that was scored, dB of full scale.
+        flagged: Windows that carry `odd_band` or `impulses` and are not anomalous.
     """
 
     files: int
@@ -51,6 +52,7 @@ class Tally:
     failed: int
     resumed: int
     levels: tuple[float, ...] = ()
+    flagged: int = 0
 
 
 def _nothing(heard: Heard, verdicts: Sequence[Verdict]) -> None:
@@ -188,6 +190,7 @@ class Counting:
         self._now: tuple[str, bool] = ("", False)
         self._levels: list[float] = []
         self._windows_now: list[float] = []
+        self._flagged = 0
 
     def watch(
         self, verdicts: Iterable[Verdict], see: Callable[[Verdict], object] = lambda _: None
@@ -206,6 +209,7 @@ class Counting:
             else:
                 self._windows += 1
                 self._windows_now += [] if verdict.level_dbfs is None else [verdict.level_dbfs]
+            self._flagged += bool(verdict.findings) and not verdict.decision
             if verdict.decision:
                 self._anomalous += 1
                 self._anomalous_files += not self._now[1]
@@ -230,4 +234,5 @@ class Counting:
             self._failed,
             self._resumed,
             tuple(self._levels),
+            self._flagged,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from echobank.errors import InputError
-from echobank.machines.verdict import COLUMNS, Verdict, from_plain, plain
+from echobank.machines.verdict import COLUMNS, Verdict, from_plain, plain, row_of
 from echobank.names import printable, to_json
 from echobank.storage import atomic_path
 
@@ -62,7 +62,7 @@ def write_csv_rows(stream: TextIO, verdicts: Iterable[Verdict], *, header: bool)
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(plain(verdict) for verdict in verdicts)
+    writer.writerows(row_of(verdict) for verdict in verdicts)
 
 
 def write_json_rows(stream: TextIO, verdicts: Iterable[Verdict]) -> None:
@@ -91,7 +91,7 @@ def _write_parquet(path: Path, verdicts: Iterable[Verdict]) -> None:
 
 
 def _printed(verdict: Verdict) -> dict[str, Any]:
-    return {name: printable(value) if isinstance(value, str) else value for name, value in plain(verdict).items()}
+    return {name: printable(value) if isinstance(value, str) else value for name, value in row_of(verdict).items()}
 
 
 def _chunks(items: Iterable[Verdict], size: int) -> Iterator[list[Verdict]]:

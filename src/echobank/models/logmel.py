@@ -27,6 +27,7 @@ PRE_EMPHASIS = 0.97
 FLOOR = np.float32(1.1920929e-07)  # float32 epsilon, Kaldi's floor under the logarithm
 SHORTEST = FRAME + 15 * HOP  # samples of 16 frames, one BEATs patch: 0.175 s
 
+_AT_ONCE = 128  # frames
 _BLOCK = 1024  # frames at a time; bounds memory whatever the length
 
 
@@ -102,9 +103,22 @@ def _transform(samples: Float32) -> Float32:
     x -= x.mean(axis=1, keepdims=True)
     x -= np.float32(PRE_EMPHASIS) * np.concatenate([x[:, :1], x[:, :-1]], axis=1)
     x *= povey_window()
-    spectrum = np.fft.rfft(x, n=FFT, axis=1)
-    power = spectrum.real**2 + spectrum.imag**2
+    power = powers(np.pad(x, ((0, 0), (0, FFT - FRAME))))
     return np.asarray(np.log(np.maximum(power @ mel_filters(), FLOOR)), dtype=np.float32)
+
+
+def powers(frames: Float32, window: Float32 | None = None) -> Float32:
+    """Return the power spectrum of frames float32[F, T] under a window float32[T], float32[F, T // 2 + 1].
+
+    Some frames at a time: arrays of more than a megabyte are given back to the system each time, and asking for them
+    again takes several times as long as the transform.
+    """
+    power = np.empty((len(frames), frames.shape[1] // 2 + 1), np.float32)
+    for start in range(0, len(frames), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        spectrum = np.fft.rfft(frames[part] if window is None else frames[part] * window, axis=1)
+        power[part] = spectrum.real**2 + spectrum.imag**2
+    return power
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Table, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from echobank.machines.verdict import plain
+from echobank.machines.verdict import row_of
 from echobank.moments import now_ms as now_ms
 from echobank.moments import to_ms as to_ms
 from echobank.serve.schema import events, machines, messages, troubles, windows
@@ -144,4 +144,4 @@ def _message_row(message: Message, machine: int, now: int) -> dict[str, Any]:
 def _window_row(message: WindowMessage, machine: int, now: int, revision: int) -> dict[str, Any]:
     heard = {"heard": to_ms(message.file_time, now), "received": now, "revision": revision}
     more = {"quiet": message.quiet, "clip": message.clip}
-    return {"id": message.id, "machine": machine, **heard, **plain(message.verdict), **more}
+    return {"id": message.id, "machine": machine, **heard, **row_of(message.verdict), **more}

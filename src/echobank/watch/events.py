@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from echobank.errors import InputError
-from echobank.machines.verdict import COLUMNS, Verdict, plain
+from echobank.machines.verdict import Verdict, from_plain, plain
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def message_from(values: Mapping[str, Any]) -> Message:
         raise InputError("no such kind of message", value=values.get("kind"))
     fields = {field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values}
     if issubclass(kind, WindowMessage) and "file" in values:
-        fields["verdict"] = Verdict(**{name: values[name] for name in COLUMNS if name in values})
+        fields["verdict"] = from_plain(values)
     if kind is Heartbeat:
         fields["event"] = OpenEvent(**values["event"]) if values.get("event") else None
         fields["troubles"] = tuple(values.get("troubles", ()))

@@ -34,6 +34,13 @@ def same_level(old: float, new: float, where: str) -> None:
     assert new == pytest.approx(old, abs=LEVEL), f"{where}: {old!r} before, {new!r} now"
 
 
+def same_flags(old: str, new: str, where: str) -> None:
+    """Fail unless a window has the flags of before; those of what a score may miss are new."""
+    assert set(new.split("+")) - {"odd_band", "impulses", ""} == set(old.split("+")) - {""}, (
+        f"{where}: {old!r}, {new!r}"
+    )
+
+
 def same_cell(old: str, new: str, where: str) -> None:
     """Fail unless two cells of a table agree."""
     if old == new:
@@ -59,7 +66,9 @@ def same_table(old: str, new: str, where: str, skip: Collection[str] = ()) -> No
                 continue
             if title == "error":
                 one, other = str(bool(one)), str(bool(other))
-            if i and title == "level_dbfs" and one and other:
+            if i and title == "flags":
+                same_flags(one, other, f"{where}, line {i + 1}, {title}")
+            elif i and title == "level_dbfs" and one and other:
                 same_level(float(one), float(other), f"{where}, line {i + 1}, {title}")
             else:
                 same_cell(one, other, f"{where}, line {i + 1}, {title or f'column {j + 1}'}")
@@ -75,6 +84,8 @@ def same_json(old: Any, new: Any, where: str, skip: Collection[str] = ()) -> Non
             assert key in new, f"{where}: {key!r} is gone"
             if key == "error":
                 assert bool(value) == bool(new[key]), f"{where}: {key}"
+            elif key == "flags" and isinstance(value, str):
+                same_flags(value, new[key], f"{where}, {key}")
             elif key == "level_dbfs" and value is not None:
                 same_level(value, new[key], f"{where}, {key}")
             elif key in PROSE and key not in skip:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from echobank.machines.verdict import Verdict, plain
+from echobank.machines.verdict import Verdict, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +62,4 @@ def window_from(values: Mapping[str, Any]) -> TrendWindow:
 
 def window_of_verdict(verdict: Verdict, **more: Any) -> TrendWindow:
     """Return the window of a verdict; takes the other attributes of `TrendWindow` as keywords."""
-    return TrendWindow(**plain(verdict), **more)
+    return TrendWindow(**row_of(verdict), **more)
