@@ -5,6 +5,7 @@ minutes of 30 days and their hours of two years, as many as `--rows` says.
 """
 
 import argparse
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +21,12 @@ _SUMMARY = (
 )
 _LEVEL = '{"count": 6, "sum": -180.1, "least": -31.2, "most": -29.4}'
 _NEAREST = '{"healthy/00017.wav": 4, "healthy/00003.wav": 2}'
+_DRAWN = """
+const [wanted, done] = arguments;
+const look = () => document.querySelectorAll("ul.machines > li").length >= wanted
+  ? done(performance.now()) : requestAnimationFrame(look);
+look();
+"""
 _SERIES = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
 
 
@@ -94,8 +101,12 @@ def page(work: Path, database: list[str], args: argparse.Namespace) -> None:
     print(f"filled in {time.perf_counter() - begun:.0f} s: {counts}")
     asked = [
         "/",
+        "/api/overview",
         "/api/machines",
         "/api/machines/machine-007",
+        f"/api/machines/machine-007/course?since={now - 24 * HOUR}",
+        f"/api/machines/machine-007/course?since={now - 29 * 24 * HOUR}",
+        f"/api/machines/machine-007/course?since={now - 365 * 24 * HOUR}",
         "/api/machines/machine-007/scores?limit=1000",
         f"/api/machines/machine-007/scores?step=minutes&since={now - 24 * HOUR}&limit=1440",
         "/api/machines/machine-007/scores?step=hours&limit=1000",
@@ -113,3 +124,26 @@ def page(work: Path, database: list[str], args: argparse.Namespace) -> None:
                 size = len(answer.content)
             said = f"first {1000 * took[0]:.0f} ms, median of the others {1000 * statistics.median(took[1:]):.0f} ms"
             print(f"{answer.status_code} {path.partition('&')[0]}: {said}, {size / 1024:.0f} kB")
+        in_browser(address, args)
+
+
+def in_browser(address: str, args: argparse.Namespace) -> None:
+    """Load the page in headless Chromium, and time from the address to the last machine drawn."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        print("the page in a browser: no Chromium here")
+        return
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
+        options.add_argument(word)
+    took = []
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
+        chrome.set_script_timeout(60)
+        for _ in range(args.rounds + 1):
+            chrome.get("about:blank")
+            chrome.get(address)
+            took.append(float(chrome.execute_async_script(_DRAWN, args.machines)))
+    print(f"the page in a browser: first {took[0]:.0f} ms, median of the others {statistics.median(took[1:]):.0f} ms")

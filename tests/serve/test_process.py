@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import create_engine, func, select
 
 from echobank.cli import main
+from echobank.errors import ConfigError
 from echobank.serve.database import open_database
 from echobank.serve.schema import windows
 from tests.requirements import needs
@@ -98,6 +99,17 @@ def test_an_address_that_is_taken_is_one_line(bank, tmp_path, capsys):
         assert main(["serve", str(bank.parent), "--data", str(tmp_path / "data"), "--bind", taken]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"cannot listen (Address already in use): '{taken}'" in error
+
+
+def test_answers_are_not_held_back_to_be_sent_together(bank, tmp_path):
+    from echobank.serve.doorway import take_address
+
+    with take_address("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()):
+        accepted, _ = door.accept()
+        with accepted:
+            assert accepted.proto == socket.IPPROTO_TCP  # asyncio asks this before it sets TCP_NODELAY
+    with pytest.raises(ConfigError, match="cannot listen"):
+        take_address("no-such-host.invalid", 0)
 
 
 def test_port_0_is_a_free_one_and_its_number_is_said(bank, tmp_path):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from echobank.errors import ConfigError
 
+_BACKLOG = 2048
+
 
 def check_certificate(certificate: str | Path, key: str | Path) -> None:
     """Check a certificate and its key.
@@ -36,8 +38,27 @@ def take_address(host: str, port: int) -> socket.socket:
         ConfigError: There is no such address here, or another program listens there.
     """
     try:
-        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(where[:2], family=family)
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+        # The protocol must be named: asyncio sets TCP_NODELAY for sockets that say that they are TCP alone.
+        door = socket.socket(family, kind, protocol)
     except OSError as error:
-        reason = str(error) if error.errno is None or error.errno < 0 else os.strerror(error.errno)
-        raise ConfigError(f"cannot listen ({reason})", value=f"{host}:{port}", hint="give another --bind") from error
+        raise _refused(error, host, port) from error
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs listen at one address
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.bind(where)
+        door.listen(_BACKLOG)
+    except OSError as error:
+        door.close()
+        raise _refused(error, host, port) from error
+    return door
+
+
+def _refused(error: OSError, host: str, port: int) -> ConfigError:
+    by_name = isinstance(error, socket.gaierror)  # its numbers are not those of the system
+    reason = error.strerror if by_name or error.errno is None else os.strerror(error.errno)
+    return ConfigError(f"cannot listen ({reason})", value=f"{host}:{port}", hint="give another --bind")

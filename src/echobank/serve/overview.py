@@ -5,11 +5,15 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from echobank.serve.latest import last_windows
 from echobank.serve.schema import events, machines, sources, troubles, windows
 
 _RECENT = 40  # scores that show where a machine comes from
 _LAST = ("score", "p_value", "decision", "level_dbfs", "flags", "file", "quiet")
 _FACTS = ("name", "revision", "threshold", "rate", "paused_until", "muted_until", "created", "heard")
+_OF_MACHINE = select(windows).where(windows.c.machine == bindparam("number")).order_by(windows.c.heard.desc())
+_SCORES = _OF_MACHINE.with_only_columns(windows.c.score).limit(_RECENT)
+_LAST_HEARD = _OF_MACHINE.where(windows.c.score.is_not(None)).limit(1)
 
 
 def overview(connection: Connection) -> list[dict[str, Any]]:
@@ -21,11 +25,12 @@ def overview(connection: Connection) -> list[dict[str, Any]]:
         wrong[row.machine].append(row.text)
     for row in connection.execute(select(sources).order_by(sources.c.id)):
         fed[row.machine].append({"kind": row.kind, "place": row.place, "state": row.state, "trouble": row.trouble})
-    newest = select(windows).where(windows.c.machine == bindparam("number")).order_by(windows.c.heard.desc())
-    told = []
+    newest, told = last_windows(connection), []
     for row in connection.execute(select(machines)).all():
-        recent = connection.execute(newest.limit(_RECENT), {"number": row.id}).all()
-        scored = [one for one in recent if one.score is not None]
+        scores = [one.score for one in connection.execute(_SCORES, {"number": row.id}) if one.score is not None]
+        last = newest.get(row.id) if scores else None
+        if last is not None and last.score is None:  # an error came after what was heard
+            last = connection.execute(_LAST_HEARD, {"number": row.id}).first()
         count, since = still.get(row.id, (0, None))
         told.append(
             {
@@ -35,8 +40,8 @@ def overview(connection: Connection) -> list[dict[str, Any]]:
                 "open_since": since,
                 "troubles": wrong[row.id],
                 "sources": fed[row.id],
-                "last": {name: getattr(scored[0], name) for name in _LAST} if scored else None,
-                "recent": [one.score for one in reversed(scored)],
+                "last": None if last is None else {name: getattr(last, name) for name in _LAST},
+                "recent": scores[::-1],
             }
         )
     return sorted(told, key=_badness)
