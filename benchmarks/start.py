@@ -1,6 +1,7 @@
 """Processor time and memory of `echobank score` of one recording of 10 s, from start to end of the program.
 
     python benchmarks/start.py --encoder soundnet logmel_stats
+    python benchmarks/start.py --encoder soundnet --backend default knn
 
 A bank of 60 windows of 10 s is made first. What is measured is all that the system counts for the program: the imports,
 the bank, the encoder, the search. Runs take turns; medians are printed.
@@ -24,22 +25,24 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", nargs="+", default=["soundnet", "logmel_stats"])
+    parser.add_argument("--backend", nargs="+", default=["default"], help="default is what fit takes (ldn, K = 16)")
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recordings(folder)
-        for encoder in args.encoder:
-            fit = ["fit", "healthy", "--machine", encoder, "--set", f"model.embedding={encoder}"]
-            run(folder, *fit)
-        spent: dict[str, list[tuple[float, float]]] = {encoder: [] for encoder in args.encoder}
+        pairs = [(encoder, backend) for encoder in args.encoder for backend in args.backend]
+        for encoder, backend in pairs:
+            fit = ["fit", "healthy", "--machine", f"{encoder}-{backend}", "--set", f"model.embedding={encoder}"]
+            run(folder, *fit, *([] if backend == "default" else ["--set", f"scoring.backend={backend}"]))
+        spent: dict[tuple[str, str], list[tuple[float, float]]] = {pair: [] for pair in pairs}
         for _ in range(args.rounds):
-            for encoder in args.encoder:
-                spent[encoder].append(run(folder, "score", f"banks/{encoder}", "new.wav"))
-    print(f"{'encoder':<16}{'processor s':>12}{'memory MB':>11}")
-    for encoder, runs in spent.items():
+            for encoder, backend in pairs:
+                spent[encoder, backend].append(run(folder, "score", f"banks/{encoder}-{backend}", "new.wav"))
+    print(f"{'encoder':<16}{'back-end':<12}{'processor s':>12}{'memory MB':>11}")
+    for (encoder, backend), runs in spent.items():
         seconds, megabytes = (statistics.median(column) for column in zip(*runs, strict=True))
-        print(f"{encoder:<16}{seconds:12.2f}{megabytes:11.0f}")
+        print(f"{encoder:<16}{backend:<12}{seconds:12.3f}{megabytes:11.0f}")
 
 
 def run(folder: Path, *words: str) -> tuple[float, float]:
