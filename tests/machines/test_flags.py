@@ -212,3 +212,16 @@ def test_a_rhythm_is_found_with_beats_missing_and_strays(missing, stray):
 def test_events_at_random_have_no_rhythm():
     found = [rhythm_of(np.sort(np.random.default_rng(i).uniform(0, 10, 8)))[0] for i in range(20)]
     assert sum(rate is None for rate in found) >= 18
+
+
+def test_explain_and_the_page_show_clicks(fitted, tmp_path, capsys):
+    path = write(tmp_path / "a.wav", with_clicks(hum(2.0, seed=77), 0.2 + 0.31 * np.arange(5), level=0.02))
+    page = tmp_path / "page.html"
+    words = ["explain", str(fitted / "banks" / "pump"), str(path), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["impulses"]
+    assert found["count"] == len(found["times"]) == 5 and found["rate_hz"] == pytest.approx(1 / 0.31, rel=0.03)
+    pytest.importorskip("matplotlib", reason="no matplotlib")
+    assert main([*words[:-1], "--report", str(page)]) == 0
+    text = page.read_text()
+    assert "5 clicks, 3.2" in text and "impulses" in text

@@ -58,6 +58,7 @@ def as_plain(it: "Explanation") -> dict[str, Any]:
             "high_hz": round(finding.region.high_hz, 1),
             "excess_db": round(finding.region.excess_db, 1),
             "score_without": finding.score_without,
+            **({} if finding.p_value is None else {"p_value": finding.p_value}),  # louder than the rest of the window
         }
         for finding in it.findings
     ]
@@ -67,4 +68,20 @@ def as_plain(it: "Explanation") -> dict[str, Any]:
             {"name": one.name, "unit": one.unit, "value": one.value, "low": one.low, "high": one.high}
             for one in it.quantities
         ]
+    facts |= {"impulses": _impulses(it, start)} if it.impulses else {}
     return {**plain(it.verdict), **facts, "regions": regions, "sentences": list(it.sentences)}
+
+
+def _impulses(it: "Explanation", start: float) -> dict[str, Any]:
+    train = it.impulses
+    assert train is not None
+    return {
+        "count": train.count,
+        "times": [round(start + time, 3) for time in train.times],
+        "rate_hz": train.rate_hz,
+        "low_hz": train.low_hz,
+        "high_hz": train.high_hz,
+        "db": round(train.height, 1),
+        "kurtosis": round(train.kurtosis, 2),
+        "p_value": it.impulses_p_value,
+    }

@@ -14,7 +14,7 @@ from echobank.errors import AudioError, InputError
 from echobank.library_versions import library_versions
 from echobank.machines.archive import revision_of
 from echobank.machines.explain import Explanation, Sound, explain
-from echobank.machines.health import describe_health, health, percent
+from echobank.machines.health import counted, describe_health, health, percent
 from echobank.machines.loudness import level_beside
 from echobank.machines.machine import Machine
 from echobank.machines.regions import DECIBEL, FRAME_SECONDS
@@ -44,13 +44,14 @@ class Digest:
         count: Recordings scored.
         odd: Recordings with an anomalous window.
         odd_windows: Anomalous windows.
+        flagged: Windows with an odd band or impulses that are not anomalous.
         problems: Why recordings could not be scored; the first hundred.
         failed: How many could not be scored.
     """
 
     def __init__(self) -> None:
         self.scores, self.starts, self.files, self.levels = array("d"), array("d"), array("q"), array("d")
-        self.count = self.odd = self.odd_windows = self.failed = 0
+        self.count = self.odd = self.odd_windows = self.failed = self.flagged = 0
         self.problems: list[str] = []
         self._now: Verdict | None = None
         self._worst: list[tuple[float, int, Verdict]] = []
@@ -71,6 +72,7 @@ class Digest:
         self.files.append(self.count)
         self.levels.append(np.nan if verdict.level_dbfs is None else verdict.level_dbfs)
         self.odd_windows += verdict.decision or 0
+        self.flagged += bool(verdict.findings) and not verdict.decision
 
     def worst(self) -> list[Verdict]:
         """Return the worst window of each recording, the oddest first; of the oddest hundred recordings."""
@@ -154,6 +156,11 @@ def _conclusion(machine: Machine, digest: Digest, worst: Sequence[Verdict]) -> t
     )
     if 0 < digest.odd_windows <= usual:
         expected += " So this may well be chance."
+    if digest.flagged and machine.flags:
+        expected += (
+            f" There is an odd band or impulses in {counted(digest.flagged, 'window')} below the threshold; of healthy sound "
+            f"up to {percent(machine.flags.rate)} carry each of the two flags."
+        )
     if not digest.odd:
         which = "The recording sounds" if digest.count == 1 else f"All {digest.count} recordings sound"
         return (f"{which} like the healthy {machine.name}.", expected)
@@ -217,6 +224,7 @@ def _case(it: Explanation, short: Mapping[str, str]) -> Case:
         )
         for finding in it.findings
     )
+    marks += _clicks(it)
     word = "odd sound" if verdict.decision else "sound"
     odd = _excerpt(f"{Path(verdict.file).name}, the {word} {_place(verdict)}", it.sound, verdict.start or 0.0, marks)
     healthy = None
@@ -224,6 +232,14 @@ def _case(it: Explanation, short: Mapping[str, str]) -> Case:
         title = f"{Path(verdict.nearest).name}, the most similar healthy sound"
         healthy = _excerpt(title, it.nearest, verdict.nearest_start or 0.0)
     return Case(short.get(str(Path(verdict.file)), Path(verdict.file).name), it.sentences, odd, healthy)
+
+
+def _clicks(it: Explanation) -> tuple[Mark, ...]:
+    train = it.impulses
+    if train is None:
+        return ()
+    rate = f", {train.rate_hz:.3g} Hz" if train.rate_hz else ""
+    return (Mark(train.first, train.last, train.low_hz, train.high_hz, f"{train.count} clicks{rate}"),)
 
 
 def _excerpt(title: str, sound: Sound, start: float, marks: tuple[Mark, ...] = ()) -> Excerpt:

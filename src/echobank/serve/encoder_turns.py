@@ -103,7 +103,7 @@ class TurnedListener(Listener):
     turns: Turns = field(default_factory=Turns)
     party: str = UPLOADS
 
-    def embed(self, samples: Sequence[Feature], *, profiles: bool = True) -> tuple[Float32, Float32]:
+    def embed(self, samples: Sequence[Feature], *, profiles: bool = True) -> tuple[Float32, Float32, Float32]:
         """As `Listener.embed`.
 
         Raises:
