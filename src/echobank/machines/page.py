@@ -158,8 +158,8 @@ def _conclusion(machine: Machine, digest: Digest, worst: Sequence[Verdict]) -> t
         expected += " So this may well be chance."
     if digest.flagged and machine.flags:
         expected += (
-            f" There is an odd band or impulses in {counted(digest.flagged, 'window')} below the threshold; of healthy sound "
-            f"up to {percent(machine.flags.rate)} carry each of the two flags."
+            f" There is an odd band or impulses in {counted(digest.flagged, 'window')} below the threshold; of "
+            f"healthy windows up to {percent(machine.flags.rate)} have each."
         )
     if not digest.odd:
         which = "The recording sounds" if digest.count == 1 else f"All {digest.count} recordings sound"
