@@ -37,7 +37,7 @@ function beginView({ go }) {
 
 function draftView(id, { me, go }) {
   let draft = null, stop = null, timer = 0, queue = Promise.resolve(), sending = 0, players = [], over = false;
-  const head = h("div", { class: "top" }), takes = h("ul", { class: "takes" }), total = h("p", { class: "muted", "aria-live": "polite" }), place = h("div"), result = h("div");
+  const head = h("div", { class: "top" }, h("h1", {}, t("add.title"))), takes = h("ul", { class: "takes" }), total = h("p", { class: "muted", "aria-live": "polite" }), place = h("div"), result = h("div");
   const input = h("input", { id: "files", type: "file", multiple: true, accept: "audio/*,.wav,.flac,.ogg,.mp3", class: "unseen", onchange: () => { take([...input.files]); input.value = ""; } });
   const meter = h("span", { class: "meter", "aria-hidden": "true" }, h("i")), clock = h("span", { class: "clock" });
   const mic = h("button", { type: "button", class: "record", onclick: () => toggle().catch(() => toast(t("add.nomic"), { kind: "trouble" })) }, t("add.record"));
@@ -92,7 +92,8 @@ function draftView(id, { me, go }) {
     for (const one of players) one.close();
     players = [];
     const odd = new Map((draft.report?.odd ?? []).map(([file, , deviations]) => [file, deviations]));
-    replace(takes, draft.takes.map((one) => line(one, odd.get(one.file), busy)));
+    const first = (one) => (odd.has(one.file) ? 0 : 1); // what was odd is listened to first
+    replace(takes, [...draft.takes].sort((a, b) => first(a) - first(b)).map((one) => line(one, odd.get(one.file), busy)));
     replace(place, h("section", { class: "card", "aria-label": t("fit.title") }, busy ? progress() : [
       draft.error && h("p", { class: "box trouble", role: "alert" }, draft.error),
       h("button", { class: "main", disabled: !draft.takes.length || sending > 0, onclick: () => act("start") }, t(draft.report ? "fit.again" : "fit.start")),
@@ -106,7 +107,7 @@ function draftView(id, { me, go }) {
   function line(one, deviations, busy) {
     const heard = player(sound(one), t("add.play"));
     players.push(heard);
-    return h("li", { class: deviations ? "odd" : "" }, h("b", {}, one.file), h("small", {}, format.duration(1000 * one.seconds)), deviations && h("span", { class: "flag fault" }, t("add.oddone", { deviations: Math.round(deviations) })), heard.element,
+    return h("li", { class: deviations ? "odd" : "" }, h("b", {}, one.file, deviations && h("span", { class: "flag fault" }, t("add.oddone", { deviations: Math.round(deviations) }))), h("small", {}, format.duration(1000 * one.seconds)), heard.element,
       !busy && h("button", { class: "quiet", "aria-label": t("add.drop1", { file: one.file }), onclick: () => remove(fitPath(id, `/recordings/${one.sha256}`)).then(taken, failed) }, t("add.remove")));
   }
 
@@ -117,7 +118,7 @@ function draftView(id, { me, go }) {
     const { health, skipped, notices } = draft.report;
     return h("section", { class: "card good", "aria-label": t("fit.report") }, h("div", { class: "top" }, h("h2", {}, t("fit.report")), h("a", { class: "button main", href: `#/machines/${encodeURIComponent(draft.machine)}` }, t("fit.open"))),
       odd.size ? h("p", { class: "box" }, plural("fit.odd", odd.size)) : h("p", {}, t("fit.noodd")),
-      h("ul", { class: "sentences" }, [...health, ...notices].map((text) => h("li", {}, text)), skipped.map(([file, reason]) => h("li", {}, `${file}: ${reason}`))));
+      h("ul", { class: "sentences" }, [...health, ...notices].map((text) => text[0].toUpperCase() + text.slice(1)).map((text) => h("li", {}, text)), skipped.map(([file, reason]) => h("li", {}, `${file}: ${reason}`))));
   }
 
   const taken = (told) => { draft = told; draw(); };

@@ -9,7 +9,7 @@ const HIGH = 300, LEAST = 240;
 // told: { points, thresholds } of the service; events: [{ opened, closed }]; span: [since, until] in ms
 export function chart(onSpan) {
   const place = h("div", { class: "plot" });
-  const element = h("figure", { class: "chart", role: "img" }, place);
+  const element = h("figure", { class: "chart", role: "img", "aria-label": t("chart.title") }, place);
   let plot = null, last = null;
 
   function thresholdOf(told, revision) {
@@ -61,7 +61,7 @@ export function chart(onSpan) {
         { label: t("chart.low"), stroke: colour("source"), width: 0.5, points: { show: false }, show: ranged, class: ranged ? "kept" : "gone", value },
         { label: t("chart.mean"), stroke: colour("source"), width: 1, dash: [2, 3], points: { show: false }, show: ranged, class: ranged ? "kept" : "gone", value },
         { label: t("chart.threshold"), stroke: colour("ink"), width: 1.4, dash: [7, 4], points: { show: false }, value, paths: uPlot.paths.stepped({ align: 1 }) },
-        { label: t("chart.odd"), stroke: colour("odd"), width: 0, paths: () => null, points: { show: true, size: 7, fill: colour("odd") }, value },
+        { label: t("chart.odd"), stroke: colour("odd"), width: 0, paths: () => null, points: { show: true, size: told.points.length < 150 && width > 500 ? 7 : 4, fill: colour("odd") }, value },
       ],
       bands: ranged ? [{ series: [1, 2], fill: colour("band") }] : [],
       hooks: { drawClear: [(u) => bands(u, events)], draw: [(u) => marks(u, told)], setSelect: [(u) => zoom(u)] },

@@ -93,7 +93,7 @@ export function eventPanel(event, { may }, changed) {
       const picture = spectrogram(part, edges, which === "odd" ? told.regions : [], title);
       const heard = player(sound(which), t(`play.${which}`), { id: `sound-${which}`, shown: picture });
       players.push(heard);
-      return h("figure", { class: which }, h("figcaption", {}, title, heard.element), picture.element);
+      return h("figure", { class: which }, h("figcaption", {}, title), picture.element, heard.element);
     }));
     replace(evidence, pictures || h("p", { class: "muted" }, t("event.noaudio")), list, flags);
   }

@@ -16,8 +16,8 @@ export function eventRow(it, { chosen = false, choose, href, named = false } = {
   const inside = [
     h("span", { class: `chip ${state}` }, title),
     named && h("b", {}, it.machine),
-    h("span", {}, format.time(it.opened), it.closed ? h("small", {}, ` ${format.duration(it.closed - it.opened)}`) : null),
-    it.peak !== null && h("span", { class: "peak" }, t("events.peak", { peak: format.score(it.peak) })),
+    h("span", {}, format.time(it.opened)),
+    h("span", { class: "more" }, [it.closed && format.duration(it.closed - it.opened), it.peak !== null && t("events.peak", { peak: format.score(it.peak) })].filter(Boolean).join(" · ")),
     h("span", { class: "marks" }, it.acknowledged && h("span", { class: "flag" }, t("event.acknowledged")), it.muted && h("span", { class: "flag" }, t("event.muted")), it.opinion && h("span", { class: `flag ${it.opinion}` }, t(`opinion.${it.opinion}`))),
   ];
   return h("li", {}, href ? h("a", { class: "row", href, "data-key": it.id }, inside) : h("button", { class: "row", "aria-pressed": String(chosen), "data-key": it.id, onclick: choose }, inside));

@@ -20,11 +20,11 @@ export function machineView(name, wanted, context) {
   let machine = null, events = [], course = null, length = HOUR, fixed = null, panel = null, shownEvent = "";
   const head = h("div", { class: "top" }), boxes = h("div"), tiles = h("dl", { class: "tiles" }), spans = h("div", { class: "spans", role: "group", "aria-label": t("chart.span") });
   const eventList = h("ul", { class: "events" }), eventPlace = h("div", { class: "panel" }), story = h("ol", { class: "story" });
+  const pane = h("div", { class: "pane alone" }, h("section", { class: "card", "aria-label": t("events.title") }, h("div", { class: "top" }, h("h2", {}, t("events.title")), h("button", { onclick: saveEvents }, t("csv"))), eventList), eventPlace);
   const plot = chart((ends) => { fixed = ends; loadCourse(); });
   const element = h("div", { class: "view" }, h("p", { class: "back" }, h("a", { href: "#/" }, t("machine.all"))), head, boxes, tiles,
     h("section", { class: "card", "aria-label": t("chart.title") }, h("div", { class: "top" }, h("h2", {}, t("chart.title")), h("div", { class: "tools" }, spans, h("button", { onclick: saveScores }, t("csv")))), plot.element),
-    h("section", { class: "card", "aria-label": t("events.title") }, h("div", { class: "top" }, h("h2", {}, t("events.title")), h("button", { onclick: saveEvents }, t("csv"))), eventList),
-    eventPlace,
+    pane,
     h("section", { class: "card", "aria-label": t("story.title") }, h("h2", {}, t("story.title")), story));
 
   const loadMachine = () => get(address).then((told) => { machine = told; draw(); });
@@ -50,7 +50,8 @@ export function machineView(name, wanted, context) {
       paused ? h("button", { "data-key": "resume", onclick: () => act("resume", {}, "resumed") }, t("action.resume")) : h("button", { "data-key": "pause", onclick: pause }, t("action.pause")),
       machine.has_bank && h("button", { "data-key": "rate", onclick: rate }, t("action.rate")),
       h("button", { "data-key": "test", onclick: () => act("test-alarm", {}, "test") }, t("action.test"))));
-    replace(boxes, machine.troubles.map((it) => h("p", { class: "box trouble" }, `${it.text} (${format.ago(it.since)})`)), paused && h("p", { class: "box" }, t("machines.paused", { time: format.time(machine.paused_until) })), !machine.has_bank && h("p", { class: "box" }, t("machine.nobank")));
+    replace(boxes, machine.troubles.map((it) => h("p", { class: "box trouble" }, `${it.text} (${format.ago(it.since)})`)), paused && h("p", { class: "box" }, t("machines.paused", { time: format.time(machine.paused_until) })), !machine.has_bank && h("p", { class: "box" }, t("machine.nobank")),
+      machine.last?.flags && h("p", { class: "flags" }, h("span", { class: "muted" }, t("machine.flags")), machine.last.flags.split("+").map((flag) => h("span", { class: "flag" }, flag.replaceAll("_", " ")))));
     const last = machine.last, figures = [
       ["score", format.score(last?.score), last?.decision ? "odd" : ""], ["threshold", format.score(machine.threshold)], ["p", format.pValue(last?.p_value)],
       ["rate", format.percent(machine.rate)], ["level", last?.level_dbfs === null || last === null ? "–" : `${last.level_dbfs.toFixed(0)} dBFS`], ["heard", machine.heard ? format.ago(machine.heard) : t("machines.never")]];
@@ -69,6 +70,7 @@ export function machineView(name, wanted, context) {
   function drawEvents() {
     const chosen = events.find((it) => it.id === (shownEvent || wanted)) ?? (shownEvent ? null : events[0]);
     replace(eventList, events.length ? events.map((it) => eventRow(it, { chosen: it.id === chosen?.id, choose: () => { shownEvent = it.id; drawEvents(); eventPlace.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" }); } })) : h("li", { class: "empty" }, t("events.none")));
+    pane.classList.toggle("alone", !chosen);
     if (chosen && panel?.id !== chosen.id) {
       panel?.close();
       shownEvent = chosen.id;

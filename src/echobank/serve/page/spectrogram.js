@@ -4,7 +4,7 @@ import * as format from "./format.js";
 import { t } from "./strings.js";
 
 const STOPS = ["000004", "140e36", "3b0f70", "641a80", "8c2981", "b73779", "de4968", "f7705c", "fe9f6d", "fecf92", "fcfdbf"];
-const TICKS = [100, 250, 500, 1000, 2000, 4000, 8000];
+const TICKS = [200, 500, 1000, 2000, 4000, 8000];
 
 const channels = (stop) => [0, 2, 4].map((i) => parseInt(stop.slice(i, i + 2), 16));
 const COLOURS = Array.from({ length: 256 }, (_, i) => {

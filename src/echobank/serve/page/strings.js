@@ -16,8 +16,8 @@ const STRINGS = {
   "machines.since": "since {time} · {count}", "machines.paused": "Paused until {time}: it is heard and does not alarm.", "machines.never": "never heard",
   "events.count.one": "{n} open event", "events.count.other": "{n} open events",
 
-  "machine.all": "All machines", "machine.nobank": "This machine has no bank here; its verdicts come from elsewhere.",
-  "tile.score": "Score", "tile.threshold": "Threshold", "tile.p": "p-value", "tile.rate": "False-alarm rate", "tile.level": "Level", "tile.heard": "Last heard",
+  "machine.all": "All machines", "machine.flags": "Flags of the last window", "machine.nobank": "This machine has no bank here; its verdicts come from elsewhere.",
+  "tile.score": "Score", "tile.threshold": "Threshold", "tile.p": "p-value", "tile.rate": "False alarms", "tile.level": "Level", "tile.heard": "Last heard",
 
   "chart.title": "Score over time", "chart.span": "Span of time", "chart.time": "Time", "chart.score": "Score", "chart.high": "Largest score", "chart.low": "Least score", "chart.mean": "Mean score", "chart.threshold": "Threshold", "chart.odd": "Anomalous",
   "chart.label": "Scores from {from} to {to}: {windows} windows, {odd} of them anomalous; the threshold is {threshold}.",
@@ -51,7 +51,7 @@ const STRINGS = {
   "add.back": "All machines that are being added", "add.sound": "Healthy sound", "add.advice": "Use the microphone and the place that will listen later. Several recordings are better than one long one.", "add.files": "Choose files", "add.record": "Record", "add.stop": "Stop", "add.drop": "Or drop WAV, FLAC, Ogg or MP3 files here.",
   "add.https": "A browser records only over HTTPS or on the computer of the service.", "add.nomic": "The microphone cannot be used.", "add.large": "{file} is larger than {size}.", "add.sending.one": "sending {n} file", "add.sending.other": "sending {n} files",
   "add.play": "Play", "add.remove": "Remove", "add.drop1": "Remove {file}", "add.oddone": "unlike the others ({deviations} deviations)", "add.forget": "Discard", "add.close": "Close", "add.forgettitle": "Discard this machine?", "add.forgettext": "Its recordings are deleted.",
-  "fit.title": "Fit", "fit.start": "Fit the machine", "fit.again": "Fit again", "fit.empty": "Add healthy sound first.", "fit.collecting": "collecting sound", "fit.waiting": "waits for its turn", "fit.fitting": "listening", "fit.done": "fitted", "fit.failed": "failed", "fit.progress": "{done} of {total} recordings",
+  "fit.title": "Fit", "fit.start": "Fit the machine", "fit.again": "Fit again", "fit.empty": "Add healthy sound first.", "fit.collecting": "Collecting sound", "fit.waiting": "Waiting for its turn", "fit.fitting": "Listening", "fit.done": "Fitted", "fit.failed": "Failed", "fit.progress": "{done} of {total} recordings",
   "fit.report": "The machine is ready", "fit.open": "Open the machine", "fit.noodd": "No recording stands out among the others.", "fit.odd.one": "{n} recording is unlike the others. Listen to it below; if it is not healthy, remove it and fit again.", "fit.odd.other": "{n} recordings are unlike the others. Listen to them below; remove what is not healthy and fit again.",
 
   "settings.title": "Settings", "settings.look": "Appearance", "settings.you": "Who you are", "settings.holder": "Logged in with the token “{name}”. It allows:", "settings.open": "Nobody needs a token here yet. You may:", "settings.service": "Service", "settings.docs": "The API, for programs",
