@@ -14,6 +14,7 @@ import time
 import urllib.parse
 import urllib.request
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -31,7 +32,7 @@ MACHINES = {
     "Slide 2": "slider",
     "Valve 7": "valve",
 }
-FAULTY, FAULT_AFTER, FAULT_FOR = "Pump bearing B", 25.0, 120.0  # seconds
+FAULTY, FAULT_FOR, HEALTHY_FOR = "Pump bearing B", 120.0, 100.0  # seconds
 SECONDS, HEALTHY, WINDOW = 6.0, 40, "6s"
 
 
@@ -55,9 +56,9 @@ def squeal(rng: np.random.Generator) -> np.ndarray:
     return whistle
 
 
-def prepare(out: Path) -> None:
+def prepare(out: Path, machines: Sequence[str]) -> None:
     """Fit every machine that has no bank yet."""
-    for name in MACHINES:
+    for name in machines:
         healthy = out / "healthy" / name
         if (out / "banks" / name / "bank.safetensors").exists():
             continue
@@ -69,18 +70,18 @@ def prepare(out: Path) -> None:
             raise SystemExit(f"{name} could not be fitted")
 
 
-def severity_at(seconds: float) -> float:
+def severity_at(seconds: float, after: float) -> float:
     """Return how bad the fault is: nothing, then growing, then repaired; over and over."""
-    inside = (seconds - FAULT_AFTER) % (FAULT_FOR + 4 * FAULT_AFTER)
-    return min(1.0, 0.3 + inside / 60) if seconds > FAULT_AFTER and inside < FAULT_FOR else 0.0
+    inside = (seconds - after) % (FAULT_FOR + HEALTHY_FOR)
+    return min(1.0, 0.3 + inside / 60) if seconds > after and inside < FAULT_FOR else 0.0
 
 
-def feed(address: str, alive: subprocess.Popen[bytes], pause: float) -> None:
+def feed(address: str, alive: subprocess.Popen[bytes], machines: Sequence[str], pause: float, after: float) -> None:
     """Send recordings of every machine in turn until the service ends."""
     begin = time.monotonic()
     for number in itertools.count(int(time.time())):
-        for name in MACHINES:
-            severity = severity_at(time.monotonic() - begin) if name == FAULTY else 0.0
+        for name in machines:
+            severity = severity_at(time.monotonic() - begin, after) if name == FAULTY else 0.0
             where = f"{address}/api/machines/{urllib.parse.quote(name)}/recordings?file={number}.wav"
             request = urllib.request.Request(where, clip(name, number, severity), {"Idempotency-Key": str(number)})
             try:
@@ -89,7 +90,7 @@ def feed(address: str, alive: subprocess.Popen[bytes], pause: float) -> None:
                 if alive.poll() is not None:
                     return
                 print(error, file=sys.stderr)
-            time.sleep(pause / len(MACHINES))
+            time.sleep(pause / len(machines))
 
 
 def run() -> int:
@@ -97,10 +98,12 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo/serve"), help="folder (default: demo/serve)")
     parser.add_argument("--port", type=int, default=8080, help="port on 127.0.0.1 (default: 8080)")
+    parser.add_argument("--machines", nargs="+", choices=list(MACHINES), default=list(MACHINES), metavar="NAME")
     parser.add_argument("--pause", type=float, default=3.0, help="seconds between recordings of one machine")
+    parser.add_argument("--after", type=float, default=25.0, help="seconds until the fault begins")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    prepare(args.out)
+    prepare(args.out, args.machines)
     address = f"http://127.0.0.1:{args.port}"
     serve = [sys.executable, "-m", "echobank", "serve", str(args.out / "banks"), "--data", str(args.out / "data")]
     with subprocess.Popen([*serve, "--bind", f"127.0.0.1:{args.port}", "--k-of-n", "2/3"]) as service:
@@ -109,8 +112,9 @@ def run() -> int:
                 time.sleep(0.2)
             if service.poll() is not None:
                 return service.returncode
-            print(f"\nopen {address} - {FAULTY} gets a fault in about {FAULT_AFTER:.0f} seconds; Ctrl-C ends it\n")
-            feed(address, service, args.pause)
+            said = f"{FAULTY} gets a fault in about {args.after:.0f} seconds"
+            print(f"\nopen {address} - {said}; Ctrl-C ends it\n", flush=True)
+            feed(address, service, args.machines, args.pause, args.after)
         except KeyboardInterrupt:
             pass
         finally:

@@ -1,6 +1,6 @@
 // The stream of messages: one EventSource for the whole page. The browser reconnects, and says what it saw last.
 
-const KINDS = ["score", "error", "open", "close", "no_sound", "sound", "test"];
+const KINDS = ["score", "error", "open", "close", "no_sound", "sound", "test", "source"];
 const listeners = new Set();
 let source = null, state = "off", onState = () => {};
 

@@ -4,6 +4,7 @@ import { askUser } from "./dialog.js";
 import { h, replace, svg } from "./dom.js";
 import * as format from "./format.js";
 import { failed, toast } from "./notice.js";
+import { sourcesCard } from "./sources.js";
 import { t } from "./strings.js";
 
 const THEMES = ["", "light", "dark"], SCOPES = ["read", "upload", "curate", "audio", "admin"];
@@ -28,11 +29,13 @@ export function themeButton() {
 }
 
 export function settingsView({ me, may }) {
+  const sources = sourcesCard({ may });
   const tokens = h("section", { class: "card", "aria-label": t("tokens.title") }), service = h("dl", { class: "facts" });
   const theme = h("select", { id: "theme", onchange: () => chooseTheme(theme.value) }, THEMES.map((name) => h("option", { value: name, selected: stored() === name }, t(`theme.${name || "system"}`))));
   const element = h("div", { class: "view" }, h("h1", {}, t("settings.title")),
     h("section", { class: "card" }, h("h2", {}, t("settings.look")), h("label", { for: "theme" }, t("theme.title")), theme),
     h("section", { class: "card" }, h("h2", {}, t("settings.you")), h("p", {}, me.login ? t("settings.holder", { name: me.name }) : t("settings.open")), h("p", { class: "flags" }, me.scopes.map((scope) => h("span", { class: "flag", title: t(`scope.${scope}`) }, scope)))),
+    sources.element,
     may("admin") && tokens,
     h("section", { class: "card" }, h("h2", {}, t("settings.service")), service, h("p", {}, h("a", { href: "docs" }, t("settings.docs")))));
 
@@ -63,5 +66,5 @@ export function settingsView({ me, may }) {
 
   drawService();
   if (may("admin")) loadTokens();
-  return { element, title: t("settings.title") };
+  return { element, title: t("settings.title"), heard: sources.heard };
 }
