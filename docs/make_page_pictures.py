@@ -22,7 +22,7 @@ from PIL import Image  # noqa: E402
 
 from tests.serve.browsing import browser  # noqa: E402
 
-SIZES = {"page": (1280, 1500), "page-phone": (390, 1500), "page-machines": (1280, 470)}
+SIZES = {"page": (1280, 1500), "page-phone": (390, 1500), "page-machines": (1280, 540)}
 
 
 def run() -> int:
@@ -49,6 +49,7 @@ def take(address: str) -> None:
     """Take the pictures."""
     machine = f"{address}/#/machines/{serve_demo.FAULTY.replace(' ', '%20')}"
     with browser("/dev/null") as page:
+        page.chrome.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         for name, where in (("page", machine), ("page-phone", machine), ("page-machines", f"{address}/#/")):
             for theme in ("light", "dark"):
                 page.look(SIZES[name], theme)

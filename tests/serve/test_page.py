@@ -62,8 +62,8 @@ def test_an_event_appears_without_reload_and_both_sounds_play(shift, tmp_path):
     for size in (DESKTOP, PHONE):
         for theme in ("light", "dark"):
             page.look(size, theme)
-            wide = page.run("return document.documentElement.scrollWidth")
-            assert wide <= size[0], f"{wide} pixels are wider than the screen"
+            fits = "return document.documentElement.scrollWidth <= innerWidth && innerWidth === arguments[0]"
+            page.until(lambda wide=size[0], fits=fits: page.run(fits, wide), "a view as wide as the screen")
             page.picture(tmp_path / f"{size[0]}-{theme}.png")
     at_home(page, client)
 
@@ -198,6 +198,12 @@ def test_every_text_is_in_one_file_and_every_one_is_used():
     endings = (".title", ".text")  # of `${key}.title`
     unused = {key for key in known - used if not any(key.startswith(start) for start in begun)}
     assert {key for key in unused if not key.endswith(endings)} == set()
+
+
+def test_every_module_is_fetched_at_once():
+    modules = {name for name in page_files() if name.endswith(".js") and not name.startswith("vendor/")}
+    ahead = set(re.findall(r'"modulepreload" href="page/([\w.-]+)"', text_of("index.html")))
+    assert ahead == modules - {"main.js", "theme.js", "docs.js", "recorder-worklet.js"}
 
 
 def test_no_style_or_script_stands_in_the_pages():

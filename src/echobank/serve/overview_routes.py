@@ -18,7 +18,8 @@ _LATEST = 1 << 53
 @router.get("/api/me", openapi_extra=needs("read"), tags=["service"])
 def show_me(request: Request) -> dict[str, Any]:
     """Who asks, and what that allows."""
-    holder, settings = request.state.holder, service_of(request).settings
+    holder, service = request.state.holder, service_of(request)
+    settings = service.settings
     return {
         "name": holder.name,
         "scopes": sorted(holder.scopes),
@@ -28,16 +29,15 @@ def show_me(request: Request) -> dict[str, Any]:
         "most_bytes": settings.most_bytes,
         "most_seconds": settings.limits.seconds,
         "now": now_ms(),
+        "sequence": service.broadcast.last,  # a listener who begins here misses nothing of what is read later
     }
 
 
 @router.get("/api/overview", openapi_extra=needs("read"), tags=["machines"])
 def show_overview(request: Request) -> dict[str, Any]:
     """All machines with their last scores, open events and troubles, the worst first."""
-    service = service_of(request)
-    with service.engine.connect() as connection:
-        sequence = service.broadcast.last  # before what is read, so that a listener who asks from here misses nothing
-        return {"now": now_ms(), "sequence": sequence, "machines": overview(connection)}
+    with service_of(request).engine.connect() as connection:
+        return {"now": now_ms(), "machines": overview(connection)}
 
 
 @router.get("/api/machines/{machine}/course", openapi_extra=needs("read"), tags=["machines"])

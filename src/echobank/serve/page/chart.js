@@ -21,7 +21,8 @@ export function chart(onSpan) {
   function draw(told, events, span, threshold) {
     last = [told, events, span, threshold];
     const columns = [[], [], [], [], [], []];
-    const gap = Math.max(3 * told.width, (span[1] - span[0]) / 60);
+    const steps = told.points.slice(1).map((point, i) => point.at - told.points[i].at).sort((a, b) => a - b);
+    const gap = Math.max(4 * (steps[steps.length >> 1] ?? 0), (span[1] - span[0]) / 60); // longer than that nothing was heard
     let before = null;
     for (const point of told.points) {
       if (before !== null && point.at - before > gap) push(columns, before + 1, null);
@@ -47,7 +48,7 @@ export function chart(onSpan) {
     const value = (_, v) => (v === null || v === undefined ? "–" : format.score(v));
     const line = { label: t("chart.score"), stroke: colour("source"), width: 1.6, points: { show: told.points.length < 90, size: 5 }, value };
     return {
-      width, height, padding: [12, 12, 0, 0],
+      width, height, padding: [12, 22, 0, 0],
       cursor: { y: false, drag: { x: true, y: false, setScale: false } },
       legend: { live: true },
       scales: { x: { min: span[0] / 1000, max: span[1] / 1000 }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.12 || 1] } },

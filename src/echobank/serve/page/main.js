@@ -60,7 +60,7 @@ async function begin() {
   me = await get("api/me");
   format.setClock(me.now);
   draw();
-  live.connect(((await get("api/overview")).sequence));
+  live.connect(me.sequence);
   show();
 }
 
