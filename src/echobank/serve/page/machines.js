@@ -57,8 +57,8 @@ export function machinesView({ may }) {
         machine.heard = Math.max(machine.heard ?? 0, Date.parse(message.file_time) || 0);
         machine.recent = [...machine.recent, message.score].slice(-RECENT);
       }
-      if (message.kind === "open") { machine.open_events += 1; machine.open_since = Date.parse(message.time); }
-      if (message.kind === "close") { machine.open_events = Math.max(0, machine.open_events - 1); if (!machine.open_events) machine.open_since = null; }
+      if (message.kind === "open") { machine.open_events ||= 1; machine.open_since ??= Date.parse(message.time); }
+      if (message.kind !== "score") reload(); // the same message may come twice, so nothing is counted here
       redraw();
     },
   };
