@@ -16,9 +16,10 @@ from sqlalchemy import create_engine, func, select
 from echobank.cli import main
 from echobank.errors import ConfigError
 from echobank.serve.database import open_database
-from echobank.serve.schema import windows
+from echobank.serve.schema import receipts, windows
 from tests.requirements import needs
-from tests.serve.serving import SOURCE, free_port, process
+from tests.serve.serving import SOURCE, free_port, process, sound
+from tests.serve.sources import declare, wait_for
 
 pytestmark = needs("posix")
 VERDICTS = {"threshold": 9.0, "verdicts": [{"file": "a.wav", "score": 1.0, "p_value": 0.5, "decision": 0}]}
@@ -49,6 +50,56 @@ def test_sigterm_with_20_open_streams_ends_in_under_5_seconds(bank, tmp_path):
     with engine.connect() as connection:
         assert connection.execute(select(func.count()).select_from(windows)).scalar() == 1
     engine.dispose()
+
+
+def test_sigterm_in_the_middle_of_uploads_and_a_folder_loses_nothing(bank, tmp_path):
+    """What was answered is there once; the rest of the folder is heard after the next start, and nothing twice."""
+    landing, data, port, answered = tmp_path / "landing", tmp_path / "data", free_port(), {}
+    landing.mkdir()
+    for number in range(40):
+        (landing / f"{number:02d}.wav").write_bytes(sound(seed=200 + number))
+    declare(data, line={"machine": "pump", "watch": str(landing), "settle": 0.2})
+    engine = open_database(f"sqlite:///{data / 'echobank.db'}")
+
+    def upload(number):
+        for turn in range(1000):
+            key = f"{number}-{turn}"
+            try:
+                headers = {"Idempotency-Key": key}
+                address = f"http://127.0.0.1:{port}/api/machines/pump/recordings"
+                answer = httpx.post(address, content=sound(seed=turn), headers=headers, timeout=20)
+            except httpx.TransportError:
+                return
+            if answer.status_code != 200:
+                assert answer.status_code == 503, answer.text
+                return
+            answered[key] = answer.json()
+
+    with process(bank.parent, "--data", data, port=port) as (child, _):
+        clients = [threading.Thread(target=upload, args=(number,)) for number in range(4)]
+        [thread.start() for thread in clients]
+        wait_for(lambda: len(answered) >= 8 and heard(engine) > 3 * len(answered))
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(5) == 0
+        [thread.join(20) for thread in clients]
+    with process(bank.parent, "--data", data, port=port):
+        wait_for(lambda: from_landing(engine) >= 120, 60)
+    with engine.connect() as connection:
+        found = connection.execute(select(receipts.c.key, receipts.c.answer)).all()
+    stored = {row.key: row.answer for row in found}
+    assert all(stored[key] == answer for key, answer in answered.items())
+    assert from_landing(engine) == 120 and heard(engine) == 120 + 3 * len(stored)
+    engine.dispose()
+
+
+def heard(engine):
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(windows)).scalar()
+
+
+def from_landing(engine):
+    with engine.connect() as connection:
+        return connection.execute(select(func.count()).where(windows.c.file.like("%.wav"))).scalar()
 
 
 def test_every_answer_outlives_kills(url):

@@ -1,15 +1,16 @@
 import math
 import random
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR, cell, describe, join, lower_edge
 from echobank.serve.intake import enrol, take_messages
-from echobank.serve.schema import hours, minutes, windows
+from echobank.serve.schema import hours, messages, minutes, windows
 from echobank.serve.thinning import thin
 from tests.serve.told import scored
 
@@ -111,3 +112,35 @@ def test_an_hour_of_zeros_and_an_empty_one():
     assert describe([]) is None
     assert join(None, None) is None
     assert join(describe([0.0]), describe([0.0]))["quantiles"] == [0.0] * 7
+
+
+def test_what_is_deleted_at_once_is_bounded(engine, writer):
+    """A service that was away for months must not hold up everybody while it catches up."""
+    fill(writer, 300)
+    writer.run(lambda c: c.execute(update(messages).values(at=BEGIN + messages.c.sequence)) and None)
+    late = BEGIN + MINUTES_FOR + 100 * HOUR
+    rounds, left = [], [300]
+    while (done := writer.run(partial(thin, now=late, at_once=100))) > 0:
+        rounds.append(done)
+        with engine.connect() as connection:
+            left.append(connection.execute(select(func.count()).select_from(messages)).scalar())
+    assert max(rounds) <= 100 and left[-1] == 0
+    assert all(0 < before - after <= 100 for before, after in pairwise(left) if before)
+
+
+def test_it_goes_on_while_the_service_runs(settings, monkeypatch):
+    from echobank.serve import service as running_service
+    from tests.serve.serving import served
+    from tests.serve.sources import wait_for
+
+    monkeypatch.setattr(running_service, "_THIN_EVERY", 0.1)
+    body = {"threshold": 9.0, "verdicts": [{"file": "a.wav", "score": 1.0, "p_value": 0.5, "decision": 0}]}
+    with served(settings) as (client, running):
+        for number in range(5):
+            key = {"Idempotency-Key": f"k{number}"}
+            assert client.post("/api/machines/mill/verdicts", json=body, headers=key).status_code == 200
+        old = {"received": windows.c.received - WINDOWS_FOR - HOUR}
+        running.writer.run(lambda connection: connection.execute(update(windows).values(**old)) and None)
+        rows = wait_for(lambda: client.get("/api/machines/mill/scores", params={"step": "hours"}).json())
+        assert sum(row["windows"] for row in rows) == 5
+        assert client.get("/api/machines/mill/scores").json() == []

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, select
+from sqlalchemy import Column, Connection, Row, Table, delete, select
 
 from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR, summary_of, together_with
 from echobank.serve.schema import hours, messages, minutes, receipts, windows
@@ -17,7 +17,7 @@ MESSAGES_FOR, RECEIPTS_FOR = 48 * HOUR, 30 * 24 * HOUR
 
 
 def thin(connection: Connection, now: int, *, at_once: int = 20_000) -> int:
-    """Thin what is old, at most so many windows at once, and return how many it was.
+    """Thin what is old, about so many rows of a table at once, and return the most that it was of one.
 
     Args:
         connection: Where.
@@ -30,10 +30,23 @@ def thin(connection: Connection, now: int, *, at_once: int = 20_000) -> int:
         _summarise(connection, table, length, rows)
     for begin in range(0, len(rows), 500):
         connection.execute(delete(windows).where(windows.c.id.in_([row.id for row in rows[begin : begin + 500]])))
-    connection.execute(delete(minutes).where(minutes.c.begins < now - MINUTES_FOR))
-    connection.execute(delete(messages).where(messages.c.at < now - MESSAGES_FOR))
-    connection.execute(delete(receipts).where(receipts.c.at < now - RECEIPTS_FOR))
-    return len(rows)
+    ended = [
+        _drop(connection, table, column, now - age, at_once)
+        for table, column, age in (
+            (minutes, minutes.c.begins, MINUTES_FOR),
+            (messages, messages.c.at, MESSAGES_FOR),
+            (receipts, receipts.c.at, RECEIPTS_FOR),
+        )
+    ]
+    return max(len(rows), *ended)
+
+
+def _drop(connection: Connection, table: Table, column: Column[int], before: int, at_once: int) -> int:
+    """Delete about so many of the oldest rows of a table, and return how many it was, at most `at_once`."""
+    oldest = select(column).where(column < before).order_by(column)
+    last = connection.execute(oldest.offset(at_once - 1).limit(1)).scalar()
+    end = column < before if last is None else column <= last
+    return min(at_once, connection.execute(delete(table).where(end)).rowcount)
 
 
 def _summarise(connection: Connection, table: Table, length: int, rows: Sequence[Row[Any]]) -> None:
