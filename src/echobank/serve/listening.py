@@ -21,7 +21,7 @@ from echobank.machines.archive import revision_of
 from echobank.serve.database_sink import DatabaseSink
 from echobank.serve.declared import FILE, DeclaredSource, load_sources, save_sources
 from echobank.serve.intake import insert_new, note_troubles, now_ms
-from echobank.serve.running_source import FAILED, RunningSource, Watched
+from echobank.serve.running_source import FAILED, RunningSource, WatchedFeed
 from echobank.serve.schema import machines, messages, sources
 from echobank.serve.source_sounds import FolderSounds, StreamSounds
 from echobank.watch.clip_keeper import ClipSettings
@@ -129,7 +129,7 @@ class Listening:
     def _make(self, declared: DeclaredSource) -> RunningSource:
         return RunningSource(declared, self._build, self._tell)
 
-    def _build(self, declared: DeclaredSource) -> Watched:
+    def _build(self, declared: DeclaredSource) -> WatchedFeed:
         """Return the watch of a source.
 
         Raises:
@@ -164,7 +164,7 @@ class Listening:
         watch = Watch(machine, hosted.bank, feed, state, [sink], wanted, clips=keeping, mutes=hosted.state)
         schedule = parse_schedule(declared.schedule) if declared.schedule else ()
         watch.resting = _MachineRest(state / PAUSE_FILE, schedule, service, number)
-        return Watched(watch, feed)
+        return WatchedFeed(watch, feed)
 
     def _state_of(self, declared: DeclaredSource) -> Path:
         """Return the folder of the journal: another one where the name comes to mean another place."""

@@ -58,7 +58,7 @@ class SourceStatus:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedFeed:
     """What a source runs: the watch and its feed."""
 
     watch: Watch
@@ -77,7 +77,7 @@ class RunningSource:
     """
 
     declared: DeclaredSource
-    build: Callable[[DeclaredSource], "Watched"]
+    build: Callable[[DeclaredSource], "WatchedFeed"]
     tell: Callable[["RunningSource"], None]
     status: SourceStatus = field(default_factory=lambda: SourceStatus(since=now_ms()))
 
@@ -130,7 +130,7 @@ class RunningSource:
         finally:
             watch.close()
 
-    def _look(self, watched: "Watched", done: int) -> bool:
+    def _look(self, watched: "WatchedFeed", done: int) -> bool:
         """Note how it is after so many more pieces, and return whether to stop."""
         feed, troubles = watched.feed, watched.watch.troubles
         facts = {"silence": round(feed.silence, 1), "conditions": feed.conditions}
