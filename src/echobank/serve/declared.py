@@ -19,7 +19,7 @@ FILE = "serve.yaml"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _KINDS = ("listen", "watch")
 _HEADER = (
-    "# Sources of `echobank serve`. A change in the page or through the API writes this file anew, without comments.\n"
+    "# Sources of `echobank serve`. A change in the page or through the API writes this file again, without comments.\n"
 )
 
 
