@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import requests
 from serve_page import page
-from serving import fit, free_port, post_all, recording, running
+from serving import fit, free_port, post_all, processor_seconds, recording, running
 
 
 def uploads(work: Path, database: list[str], args: argparse.Namespace) -> None:
@@ -120,8 +120,8 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", a
 
 
 @contextmanager
-def bare(work: Path, database: list[str]) -> Iterator[int]:
-    """Yield the port of a FastAPI application that does nothing but commit one row per request."""
+def bare(work: Path, database: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield port and process of a FastAPI application that does nothing but commit one row per request."""
     code, where = (BARE_POSTGRESQL, database[-1]) if database else (BARE, str(work / "bare.db"))
     (work / "bare.py").write_text(code)
     port = free_port()
@@ -133,7 +133,7 @@ def bare(work: Path, database: list[str]) -> Iterator[int]:
                 break
             except requests.RequestException:
                 time.sleep(0.1)
-        yield port
+        yield port, child.pid
     finally:
         child.terminate()
         child.wait()
@@ -145,23 +145,24 @@ def verdicts(work: Path, database: list[str], args: argparse.Namespace) -> None:
     text = json.dumps({"threshold": 9.0, "verdicts": [body]}).encode()
     port = free_port()
     found: dict[str, list[float]] = {"bare": [], "serve": []}
-    with (
-        bare(work, database) as other,
-        running(f"http://127.0.0.1:{port}", fit(work), "--data", work / "data", *database),
-    ):
+    cost: dict[str, list[float]] = {"bare": [], "serve": []}
+    words: list[object] = [fit(work), "--data", work / "data", *database]
+    with bare(work, database) as (other, rival), running(f"http://127.0.0.1:{port}", *words) as child:
         for turn in range(args.rounds + 1):
-            for name, where, path in (
-                ("bare", other, "/verdicts"),
-                ("serve", port, "/api/machines/mill/verdicts"),
+            for name, process, where, path in (
+                ("bare", rival, other, "/verdicts"),
+                ("serve", child.pid, port, "/api/machines/mill/verdicts"),
             ):
                 bodies = [(f"{turn}-{i}", text) for i in range(args.posts)]
-                begun = time.perf_counter()
+                begun, spent = time.perf_counter(), processor_seconds(process)
                 asyncio.run(post_all(where, path, bodies, args.clients))
                 if turn:  # the first round warms up
                     found[name].append(args.posts / (time.perf_counter() - begun))
+                    cost[name].append(1000 * (processor_seconds(process) - spent) / args.posts)
     ratios = [ours / theirs for ours, theirs in zip(found["serve"], found["bare"], strict=True)]
-    said = {name: f"{statistics.median(speeds):.0f}" for name, speeds in found.items()}
-    print(f"{args.clients} clients: bare {said['bare']} posts/s, serve {said['serve']} posts/s")
+    for name in found:
+        speed, spent = statistics.median(found[name]), statistics.median(cost[name])
+        print(f"{args.clients} clients, {name}: {speed:.0f} posts/s, {spent:.2f} ms of processor per post")
     print("ratio per round: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
 
 

@@ -2,7 +2,9 @@ import re
 
 import pytest
 
+from echobank.serve import app
 from echobank.serve.access import SCOPES, make_token
+from echobank.serve.guarded import OPEN, GuardedRoute
 from tests.serve.serving import served, sound
 
 
@@ -50,6 +52,13 @@ def test_every_route_asks_for_its_scope(locked):
         if path != "/api/stream":
             assert client.request(method, path, headers=bearer(made[scope])).status_code not in (401, 403, 429, 500)
     assert {scope for _, _, scope in walked} == {*SCOPES, "open"}
+
+
+def test_no_route_is_without_a_guard_and_few_are_open():
+    found = [route for module in app._ROUTES for route in module.router.routes]
+    assert len(found) > 30 and all(isinstance(route, GuardedRoute) for route in found)
+    open_to_all = {route.path for route in found if route.openapi_extra["x-scope"] == OPEN}
+    assert open_to_all == {"/healthz", "/api/login", "/", "/docs", "/page/{name:path}"}  # the page's own files
 
 
 def test_a_login_is_a_cookie_that_ends(locked):

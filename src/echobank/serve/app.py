@@ -33,8 +33,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _SMALL = 1 << 20
 _FORM = 4096  # bytes of a form around its file
 _SHUTDOWN_SECONDS = 3
-_ROUTES = (
-    *(service_routes, machine_routes, event_routes, upload_routes),
+_ROUTES = (  # what devices ask most comes first: a request is compared with one route after the other
+    *(upload_routes, service_routes, machine_routes, event_routes),
     *(overview_routes, evidence_routes, nursery_routes, package_routes, page_routes, source_routes),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, case, select, update
+from sqlalchemy import Connection, Table, bindparam, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from echobank.machines.verdict import row_of
@@ -78,13 +78,21 @@ def take_messages(
     for beat in (message for message in taken if isinstance(message, Heartbeat)):
         note_troubles(connection, machine, beat.troubles, to_ms(beat.time, now))
     heard = max((to_ms(message.file_time, now) for message in windows_heard), default=None)
-    changed: dict[str, Any] = dict(facts or {})
-    if heard is not None:
-        known = machines.c.heard
-        changed["heard"] = case((known.is_(None) | (known < heard), heard), else_=known)
-    if changed:
-        connection.execute(update(machines).where(machines.c.id == machine).values(**changed))
+    facts = facts or {}
+    if facts or heard is not None:
+        values = {f"new_{name}": value for name, value in facts.items()}
+        connection.execute(_machine_change(tuple(facts), heard is not None), {"number": machine, "at": heard, **values})
     return len(fresh)
+
+
+@cache
+def _machine_change(names: tuple[str, ...], heard: bool) -> Any:
+    """Return the statement that brings a machine up to date; made once, since making one costs more than running it."""
+    values: dict[str, Any] = {name: bindparam(f"new_{name}", type_=machines.c[name].type) for name in names}
+    if heard:
+        at, known = bindparam("at", type_=machines.c.heard.type), machines.c.heard
+        values["heard"] = case((known.is_(None) | (known < at), at), else_=known)
+    return update(machines).where(machines.c.id == bindparam("number")).values(**values)
 
 
 def note_troubles(connection: Connection, machine: int, present: Sequence[str], at: int) -> None:
