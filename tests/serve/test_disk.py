@@ -30,7 +30,8 @@ def upload_until_refused(client):
 def everything_is_read(client, answers):
     for path in ("/api/machines", "/api/machines/pump", "/api/machines/pump/scores", "/api/sources", "/api/events"):
         assert client.get(path).status_code == 200, path
-    for path in ("/", "/api/overview", "/metrics", "/healthz", "/readyz", "/openapi.json", f"/api/clips/{answers[0]['clip']}"):
+    clip = f"/api/clips/{answers[0]['clip']}"
+    for path in ("/", "/api/overview", "/metrics", "/healthz", "/readyz", "/openapi.json", clip):
         assert client.get(path).status_code == 200, path
     with client.stream("GET", "/api/stream", headers={"Last-Event-ID": "0"}) as stream:
         assert any(line.startswith("data: ") for line in stream.iter_lines())
