@@ -60,7 +60,7 @@ def make_pool(out: Path, encoder: str, seed: int) -> None:
         for i in range(A_STEP):
             clip = clip_of(condition, step, np.random.default_rng([seed, i, step, sum(map(ord, condition))]))
             near, far = np.ascontiguousarray(clip[:, 0]), np.ascontiguousarray(clip[:, 1])
-            vectors, profiles = listener.embed([near])
+            vectors, profiles, _ = listener.embed([near])
             facts = paired(sound_facts(near, 16_000), sound_facts(far, 16_000), quality(far, 16_000)[1])
             values = (condition, step, vectors[0], profiles[0], facts, quality(near, 16_000)[1])
             for name, value in zip(kept, values, strict=True):
@@ -80,7 +80,8 @@ def bank_of(pool: Pool, encoder: str) -> tuple[Machine, NDArray[np.bool_]]:
     usual = np.flatnonzero((pool.condition == "temperature") & np.isin(pool.step, (1, 2, 3)))
     chosen = usual[:: max(1, len(usual) // BANK_CLIPS)]
     rows = tuple(Row(f"{i}.wav", "bearing", domain="normal", sha256=f"{i:064d}", seconds=6.0) for i in chosen.tolist())
-    arrays = pool.vectors[chosen], pool.profiles[chosen], pool.levels[chosen].astype(np.float32)
+    none = np.zeros((len(chosen), 0), np.float32)
+    arrays = pool.vectors[chosen], pool.profiles[chosen], pool.levels[chosen].astype(np.float32), none
     config = machine_config(None, [f"model.embedding={encoder}"])
     listener, scoring = make_listener(config, 6.0, 6.0), config.scoring
     scored = Scoring(scoring.backend, scoring.metric, config.model.k, dict(scoring.params))

@@ -48,13 +48,16 @@ def clip_of(condition: str, step: int, rng: np.random.Generator) -> Float32:
     warm = step if condition == "temperature" else int(rng.integers(1, 4))
     speed, load, fault = 1.0 + 0.006 * (warm - 2), 0.5, None
     if condition == "slow_fault":
-        fault = Fault("outer_race", 0.03 * (step + 1))
+        fault = Fault("outer_race", 0.18 + 0.024 * (step + 1))
     elif condition == "service":
         load = 0.2
-    elif condition == "new_state":
-        speed, load = 1.35, 0.8
     point = OperatingPoint((), speed, load, "pink", 5.0, 3)
     clip = record(machine, 0, point, fault, SECONDS, rng, channels=2)
+    if condition == "new_state":  # a fan beside it that runs for a part of the time
+        fan = record(
+            find_machine("fan"), 0, OperatingPoint((), 1.0, 0.5, "pink", 5.0, 5), None, SECONDS, rng, channels=2
+        )
+        clip = clip + fan
     return np.ascontiguousarray(_chain(condition, step, clip, rng).astype(np.float32))
 
 
@@ -73,7 +76,7 @@ def _chain(condition: str, step: int, clip: Float32, rng: np.random.Generator) -
         near = np.fft.irfft(spectrum * 10 ** (-0.5 * (step + 1) * np.maximum(0, np.log2(hz / 1000)) / 20), len(near))
     elif condition == "hum":
         t = np.arange(len(near)) / RATE
-        near = near + 0.004 * sum(np.sin(2 * np.pi * 50 * k * t + rng.uniform(0, 6)) / k for k in range(1, 7))
+        near = near + 0.012 * sum(np.sin(2 * np.pi * 50 * k * t + rng.uniform(0, 6)) / k for k in range(1, 7))
     elif condition == "clipping":
         near = np.clip(near * 20, -1, 1)
     elif condition == "dropped":

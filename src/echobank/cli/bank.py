@@ -7,6 +7,7 @@ actions:
   merge      write one bank of several that were made alike
   compact    keep at most --rows windows, now and after later additions
   calibrate  compute the threshold again, for another false-alarm rate with --far
+  refresh    propose what could come and go so that a bank follows its machine slowly; --apply does it
   diff       how two banks differ
   undo       bring back the state before the last change
 """
@@ -18,9 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from echobank.cli.bank_from_trend import add_from_trend, add_refresh, refresh_from_trend
 from echobank.cli.own import add_engine, add_far, add_tags, tagging
 from echobank.cli.progress import bar
 from echobank.detection.bank import Bank, load_bank
+from echobank.errors import InputError
 from echobank.machines import archive
 from echobank.machines.tags import find_recordings
 from echobank.names import to_json
@@ -42,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--rows", action="store_true", help="list every window with where it came from")
             action.add_argument("--log", action="store_true", help="list every change")
         if name == "add":
-            action.add_argument("files", metavar="FILE", nargs="+", help="healthy recordings, or folders of them")
+            action.add_argument("files", metavar="FILE", nargs="*", help="healthy recordings, or folders of them")
+            action.add_argument("--from-trend", metavar="DIR", help="take what `echobank checkup --next` lists")
+            action.add_argument("--count", type=int, default=10, metavar="N", help="with --from-trend (default: 10)")
             add_tags(action)
             add_engine(action)
             action.add_argument(
@@ -52,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar=("nuisance", "NAME"),
                 help="sounds that must not alarm",
             )
+        if name == "refresh":
+            add_refresh(action)
         if name == "remove":
             action.add_argument("patterns", metavar="NAME", nargs="+", help="name, pattern such as '2024-*', or hash")
         if name == "merge":
@@ -97,6 +104,10 @@ def info(args: argparse.Namespace) -> int:
 
 def add(args: argparse.Namespace) -> int:
     """Take recordings as healthy. Nothing else is embedded again."""
+    if args.from_trend:
+        return _take_from_trend(args)
+    if not args.files:
+        raise InputError("say what to add", hint="recordings, folders, or --from-trend DIR")
     from echobank.cli.options import report_skipped
     from echobank.data.folder import LeftOut
     from echobank.machines import curate
@@ -121,10 +132,26 @@ def add(args: argparse.Namespace) -> int:
     return report_skipped(harvest.skipped)
 
 
+def _take_from_trend(args: argparse.Namespace) -> int:
+    if args.files or args.kind or args.tags:
+        raise InputError("--from-trend takes no recordings, tags or nuisances", hint="give one or the other")
+    before = _load(args.bank)
+    _say(before, add_from_trend(args, before))
+    return 0
+
+
+def refresh(args: argparse.Namespace) -> int:
+    """Propose what a bank could take in and let go of to follow its machine slowly; with --apply, do it."""
+    before = _load(args.bank)
+    after = refresh_from_trend(args, before)
+    if args.apply:
+        _say(before, after)
+    return 0
+
+
 def _add_nuisance(args: argparse.Namespace, made: dict[str, Any], harvest: "Harvest") -> int:
     from echobank.cli.options import report_skipped
     from echobank.cli.own import machine_name
-    from echobank.errors import InputError
     from echobank.machines.nuisance import NUISANCES, SUFFIX, Nuisance, save_nuisance
 
     kind, name = args.kind
@@ -213,6 +240,7 @@ _ACTIONS = {
     "remove": remove,
     "merge": merge,
     "compact": compact,
+    "refresh": refresh,
     "calibrate": calibrate,
     "diff": diff,
     "undo": undo,

@@ -6,10 +6,11 @@ It reads what `--trend` of watch, listen or score kept, BANK/trend if nothing el
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from echobank.cli.outputs import add_json
 from echobank.cli.trend import add_trend_source, database_of, trend_folder
+from echobank.errors import InputError
 
 if TYPE_CHECKING:
     from echobank.machines.checkup.checkup import Checkup
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="false alarms of health per year, at the most, in the mean (default: 0.1)",
     )
+    parser.add_argument("--next", type=int, default=0, metavar="N", help="also list N clips to listen to and to add")
     add_json(parser, "one JSON object in place of the sentences")
 
 
@@ -42,8 +44,41 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         write_checkup(args.report, checkup)
         print(f"wrote {args.report}", file=sys.stderr)
-    print(json.dumps(checkup.to_values(), ensure_ascii=False) if args.json else "\n".join(lines_of(checkup)))
+    clips = _next(args, checkup) if args.next else []
+    if args.json:
+        print(json.dumps({**checkup.to_values(), **({"next": clips} if args.next else {})}, ensure_ascii=False))
+        return 0
+    print("\n".join(lines_of(checkup)))
+    if args.next:
+        print(f"clips that the bank covers least ({len(clips)}); listen, then `echobank bank add --from-trend DIR`:")
+        for clip in clips:
+            where = f"{clip['file']} at {clip['start']:g} s, {clip['at']}"
+            print(f"  {where}, {clip['state']}, distance {clip['distance']:.2g}")
     return 0
+
+
+def _next(args: argparse.Namespace, checkup: "Checkup") -> list[dict[str, Any]]:
+    """Return the clips to listen to next, as plain values; a service keeps no embeddings to choose from."""
+    from echobank.cli.bank_from_trend import next_of
+    from echobank.detection.bank import load_bank
+    from echobank.machines.archive import bank_file
+    from echobank.machines.trend.reservoir import read_reservoir
+
+    if args.data or args.database:
+        hint = "use --trend DIR"
+        raise InputError("--next chooses from the sample of a trend, which a database does not have", hint=hint)
+    sample = read_reservoir(trend_folder(args) / "sample")
+    chosen = next_of(load_bank(bank_file(args.bank)), sample, checkup, args.next)
+    return [
+        {
+            "file": one.sampled.window.file,
+            "start": one.sampled.window.start or 0.0,
+            "at": one.at,
+            "state": one.state,
+            "distance": one.distance,
+        }
+        for one in chosen
+    ]
 
 
 def make_checkup(args: argparse.Namespace) -> "Checkup":

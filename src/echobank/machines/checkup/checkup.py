@@ -12,20 +12,19 @@ from echobank.detection.bank import Bank
 from echobank.errors import InputError
 from echobank.machines.checkup.blocks import DAY, FIRST_DAYS, Blocks, cut_blocks
 from echobank.machines.checkup.coverage import coverage_findings
+from echobank.machines.checkup.episode_finding import episode_finding
 from echobank.machines.checkup.episodes import (
     FALSE_ALARMS,
-    SCORE,
     Episode,
     episodes_of,
-    log_scores,
     score_shifts,
     sound_shifts,
 )
 from echobank.machines.checkup.feedback import feedback_findings
-from echobank.machines.checkup.finding import GOOD, NOTE, WARNING, CheckupFinding, between, date_of, share
+from echobank.machines.checkup.finding import GOOD, NOTE, WARNING, CheckupFinding, date_of, share
 from echobank.machines.checkup.history import History
 from echobank.machines.checkup.hourly import Hours
-from echobank.machines.checkup.rates import observed, parts_of_time
+from echobank.machines.checkup.rates import observed
 from echobank.machines.checkup.regimes import LEAST_BLOCKS
 from echobank.machines.machine import calibration_of, own_machine, rate_and_threshold
 from echobank.machines.trend.reservoir import Sampled
@@ -119,10 +118,10 @@ def check_up(
     if tested is not None:
         blocks, scores = score_shifts(tested, false_alarms)
         sound = sound_shifts(hours, false_alarms)
-        episodes = episodes_of(hours, scores, sound)
+        episodes = episodes_of(hours, [*scores, *sound])
         states = _states(bank, history)
         of_revision = np.isin(hours.begins, tested.begins) & (hours.revision == tested.revision[0])
-        findings += [_episode_finding(bank, episode, tested, blocks, states[of_revision]) for episode in episodes]
+        findings += [episode_finding(episode, tested, states[of_revision]) for episode in episodes]
         findings += _steady(tested, blocks, episodes, false_alarms)
         findings += _rate(bank, tested, blocks, episodes)
     findings += coverage_findings(bank, history.nearest, sample)
@@ -181,49 +180,11 @@ def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]
     ]
 
 
-def _episode_finding(
-    bank: Bank, episode: Episode, tested: Hours, blocks: Blocks, states: NDArray[np.str_]
-) -> CheckupFinding:
-    """Return what a change comes to: the recording chain, the machine, or sound that the scores do not mind."""
-    shift, cause, score = episode.leading, episode.cause, episode.shifts.get(SCORE)
-    when = _when(shift.slow, shift.since, shift.low, shift.high, shift.going_on)
-    evidence = [f"found on {date_of(episode.found)}", *filter(None, cause.evidence)]
-    values = {} if np.isnan(cause.size) else {"size": cause.size}
-    scored = ""
-    if score is not None:
-        times = float(np.exp(score.size))
-        values["score_ratio"] = times
-        scored = f"scores of quiet times are {times:.2g} times what they were"
-        since = _when(score.slow, score.since, score.low, score.high, score.going_on)
-        evidence.insert(0, f"the scores moved {since}, by {abs(score.size) / score.deviation:.1f} of their deviations")
-        evidence += parts_of_time(log_scores(tested), tested.begins, states, score.since)
-    more = {"since": shift.since, "low": shift.low, "high": shift.high, "found": episode.found}
-    if cause.chain:
-        said = f"recording chain: {cause.sentence}, {when}" + (f"; {scored}" if scored else "")
-        return CheckupFinding(
-            "recording chain", cause.kind, WARNING, said, tuple(evidence), cause.next_step, **more, values=values
-        )
-    if score is None:
-        said = f"the sound changed {when}, and the scores did not; {cause.sentence}"
-        return CheckupFinding("sound", cause.kind, NOTE, said, tuple(evidence), cause.next_step, **more, values=values)
-    about = "scores" if cause.kind == "unknown" else "machine"
-    said = f"{'scores' if about == 'scores' else 'the machine'} changed {when}: {scored}; {cause.sentence}"
-    kind = "slow" if score.slow else "sudden"
-    return CheckupFinding(about, kind, WARNING, said, tuple(evidence), cause.next_step, **more, values=values)
-
-
-def _when(slow: bool, since: int, low: int, high: int, going_on: bool) -> str:
-    span = between(low, high)
-    if not slow:
-        return f"suddenly, {span if low == high else f'between {span}'}"
-    return f"slowly since about {date_of(since)} ({span})" + (", and it goes on" if going_on else "")
-
-
 def _steady(tested: Hours, blocks: Blocks, episodes: Sequence[Episode], false_alarms: float) -> list[CheckupFinding]:
     """Return that scores come as before, where they do, and where the stated rate of false alarms is not exact."""
     found = []
     years = f"at most {false_alarms:g} false alarms of health per year"
-    if not any(SCORE in episode.shifts for episode in episodes):
+    if not any(episode.judged for episode in episodes):
         said = f"scores of quiet times come as in the first weeks, since {date_of(int(tested.begins[0]))}"
         evidence = (
             f"{len(blocks)} blocks of {blocks.length} h, a conformal test martingale with {years} of all its tests",
@@ -238,7 +199,7 @@ def _steady(tested: Hours, blocks: Blocks, episodes: Sequence[Episode], false_al
 
 def _rate(bank: Bank, tested: Hours, blocks: Blocks, episodes: Sequence[Episode]) -> list[CheckupFinding]:
     """Return how the share of windows that alarm compares with the rate in force, and with what was promised of it."""
-    moved = [episode.shifts[SCORE] for episode in episodes if SCORE in episode.shifts]
+    moved = [episode.judged for episode in episodes if episode.judged]
     since = max((shift.ends if shift.slow else shift.since for shift in moved), default=int(tested.begins[0]))
     since = min(since, int(tested.begins[-1]) - 2 * DAY)
     now = observed(tested, blocks, since, int(tested.begins[-1]) + DAY)

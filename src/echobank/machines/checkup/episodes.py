@@ -15,12 +15,13 @@ from echobank.machines.checkup.regimes import Shift, shifts_of
 Float64 = NDArray[np.float64]
 
 SCORE = "score"
+ALARMS = "alarms"
 FALSE_ALARMS = 0.1  # a year, of all tests of a checkup together
 _OF_SCORES = 0.5  # share of it that the scores have
 _CHAIN_HOURS = 6  # blocks of the quantities of the sound are no shorter
 _BEFORE_DAYS, _AFTER_DAYS = 28, 14
 _TOGETHER_DAYS = 3  # changes whose intervals come so near are one
-_LEAST_SCORE = 0.02  # of the logarithm of the score
+_LEAST = {SCORE: 0.03, ALARMS: 0.03}  # of the logarithm of the score; of the share of windows that alarm
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Episode:
     """Changes that came together.
 
     Attributes:
-        shifts: By the name of what changed: `SCORE`, or one of `QUANTITIES`.
+        shifts: By the name of what changed: `SCORE`, `ALARMS`, or one of `QUANTITIES`.
         cause: What it most likely is.
     """
 
@@ -41,7 +42,12 @@ class Episode:
         sudden = [shift for shift in self.shifts.values() if not shift.slow]
         if sudden:
             return min(sudden, key=lambda shift: shift.high - shift.low)
-        return self.shifts.get(SCORE) or min(self.shifts.values(), key=lambda shift: shift.since)
+        return self.judged or min(self.shifts.values(), key=lambda shift: shift.since)
+
+    @property
+    def judged(self) -> Shift | None:
+        """The change of the scores, or of the share that alarms; None where neither moved."""
+        return self.shifts.get(SCORE) or self.shifts.get(ALARMS)
 
     @property
     def found(self) -> int:
@@ -54,8 +60,10 @@ def log_scores(hours: Hours) -> Float64:
     return np.asarray(np.log(np.maximum(hours.score, 1e-12)))
 
 
-def score_shifts(hours: Hours, false_alarms: float = FALSE_ALARMS) -> tuple[Blocks, list[Shift]]:
-    """Return the blocks of the scores, and their changes.
+def score_shifts(hours: Hours, false_alarms: float = FALSE_ALARMS) -> tuple[Blocks, list[tuple[str, Shift]]]:
+    """Return the blocks of the scores, and the changes of their median and of the share that alarms, by name.
+
+    A state that is new, and there for a part of the time, moves no median.
 
     Args:
         hours: Hours that one revision of the bank judged, sorted by time.
@@ -63,8 +71,12 @@ def score_shifts(hours: Hours, false_alarms: float = FALSE_ALARMS) -> tuple[Bloc
     """
     values = log_scores(hours)
     blocks = independent_blocks(hours, values)
-    found = shifts_of(blocks.medians(values), blocks, false_alarms * _OF_SCORES)
-    return blocks, [shift for shift in found if abs(shift.size) >= _LEAST_SCORE]
+    rate = false_alarms * _OF_SCORES / 2
+    found = [(SCORE, shift) for shift in shifts_of(blocks.medians(values), blocks, rate)]
+    shares = hours.anomalous / np.maximum(hours.windows, 1)
+    of_shares = independent_blocks(hours, shares, _CHAIN_HOURS)
+    found += [(ALARMS, shift) for shift in shifts_of(of_shares.means(shares), of_shares, rate)]
+    return blocks, [(name, shift) for name, shift in found if abs(shift.size) >= _LEAST[name]]
 
 
 def sound_shifts(hours: Hours, false_alarms: float = FALSE_ALARMS) -> list[tuple[str, Shift]]:
@@ -83,15 +95,14 @@ def sound_shifts(hours: Hours, false_alarms: float = FALSE_ALARMS) -> list[tuple
     return found
 
 
-def episodes_of(hours: Hours, scores: list[Shift], sound: list[tuple[str, Shift]]) -> list[Episode]:
+def episodes_of(hours: Hours, shifts: list[tuple[str, Shift]]) -> list[Episode]:
     """Return the changes that came together, in the order of time, each with its most likely cause.
 
     Args:
         hours: All hours, of every revision, sorted by time.
-        scores: Changes of the scores.
-        sound: Changes of the quantities of the sound.
+        shifts: Changes by name, of the scores and of the quantities of the sound.
     """
-    every = sorted([*((SCORE, shift) for shift in scores), *sound], key=lambda pair: pair[1].since)
+    every = sorted(shifts, key=lambda pair: pair[1].since)
     groups: list[dict[str, Shift]] = []
     for name, shift in every:
         home = next((group for group in groups if name not in group and _together(group, shift)), None)

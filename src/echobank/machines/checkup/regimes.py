@@ -14,6 +14,7 @@ Float64 = NDArray[np.float64]
 LEAST_BLOCKS = 20  # blocks below which nothing is said
 _LOOK_BACK = 365  # days before an alarm in which its beginning is sought
 _LOOK_ON = 60  # days after an alarm that describe it
+_UNKNOWN = 14  # days before an alarm in which a change that no fit finds may have begun
 _STILL = 2  # days before the end in which a slow change counts as going on
 _MOST = 40  # changes of a series; more are noise that no test was made for
 
@@ -89,12 +90,17 @@ def _described(
     spread = max(float(np.median(np.abs(np.diff(rest)))) * 1.4826, 1e-9)
     low, high = np.quantile(rest, (0.1, 0.9))
     rest = np.clip(rest, low - 10 * spread, high + 10 * spread)  # a single wild block is no change
-    change = find_change(rest, least_ramp=max(2.0, 48 / length))
+    least = max(2.0, 48 / length)
+    change = find_change(rest, least_ramp=least)
+    if change is not None and change.begins + first > alarm:  # a greater one came later: what was before it
+        last = first + change.begins
+        change = find_change(rest[: change.begins], least_ramp=least)
     end = int(begins[-1])
     if change is None or change.begins + first > alarm:
         at = int(begins[alarm])
-        size = float(np.median(rest[alarm - first :]) - np.median(rest[: max(1, alarm - first)]))
-        return Shift(at, False, at, int(begins[start]), at, at, False, size, spread), alarm + 1
+        size = float(np.median(rest[alarm - first : last - first]) - np.median(rest[: max(1, alarm - first)]))
+        low = max(int(begins[start]), at - _UNKNOWN * DAY)
+        return Shift(at, False, at, low, at, at, False, size, spread), alarm + 1
     since, low, high = (int(begins[first + place]) for place in (change.begins, change.low, change.high))
     ends = int(begins[min(first + change.ends, len(begins) - 1)])
     going_on = change.slow and (ends >= end - _STILL * DAY)

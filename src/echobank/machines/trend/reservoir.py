@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -44,6 +44,7 @@ class Sampled:
         vector: Embedding, float32[H, D].
         profile: Mean and deviation of the log-mel power, float32[2, M].
         high: Whether it is there for its score.
+        traits: What flags are made of, float32[K] (`machines.traits`); K is 0 where the machine has no flags.
     """
 
     window: TrendWindow
@@ -52,6 +53,7 @@ class Sampled:
     vector: Float32
     profile: Float32
     high: bool = False
+    traits: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def day(self) -> str:
@@ -83,7 +85,9 @@ class Reservoir:
             if window.score is None or "silent" in window.flags:
                 continue
             hashes = heard.sha256, heard.sound_sha256
-            one = Sampled(replace(window, facts=()), *hashes, heard.vectors[i].copy(), heard.profiles[i].copy())
+            traits = heard.traits[i].copy() if len(heard.traits) else np.zeros(0, np.float32)
+            arrays = heard.vectors[i].copy(), heard.profiles[i].copy()
+            one = Sampled(replace(window, facts=()), *hashes, *arrays, traits=traits)
             day = self._waiting[one.day]
             day[window.id] = one
             if len(day) > 4 * AGES[0][1]:
@@ -150,10 +154,11 @@ def sample_of(path: Path) -> list[Sampled]:
     try:
         text, arrays = read_tensors(path, _KEY)
         rows = json.loads(text)
-        vectors, profiles = arrays["vectors"], arrays["profiles"]
+        traits = arrays.get("traits", np.zeros((len(rows), 0), np.float32))
+        columns = zip(rows, arrays["vectors"], arrays["profiles"], traits, strict=True)
         return [
-            Sampled(window_from(row["window"]), row["sha256"], row["sound_sha256"], vector, profile, row["high"])
-            for row, vector, profile in zip(rows, vectors, profiles, strict=True)
+            Sampled(window_from(row["window"]), row["sha256"], row["sound_sha256"], vector, profile, row["high"], trait)
+            for row, vector, profile, trait in columns
         ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError("not a sample of a trend, or a damaged one", where=path, hint="move it away") from error
@@ -169,6 +174,8 @@ def write_sample(path: Path, sample: Sequence[Sampled]) -> None:
         "vectors": np.stack([one.vector for one in sample]),
         "profiles": np.stack([one.profile for one in sample]),
     }
+    if len({len(one.traits) for one in sample}) == 1 and len(sample[0].traits):  # all or none: flags came meanwhile
+        arrays["traits"] = np.stack([one.traits for one in sample])
     write_tensors(path, arrays, _KEY, json.dumps([_plain(one) for one in sample], ensure_ascii=False))
 
 
