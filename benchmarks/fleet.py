@@ -59,7 +59,7 @@ with RayPool(make, PoolSettings(actors=int(actors))) as pool:
     pool.fill()
     start = time.perf_counter() - began
     tally = EmbedRun(settings, catalog_of(settings.source), int(shard)).run(pool)
-print(json.dumps({"wall": tally.seconds, "start": start, "count": tally.new.recordings}))
+print(json.dumps({"wall": tally.seconds, "start": start, "count": tally.new.recordings, "windows": tally.new.windows}))
 """
 
 
@@ -118,7 +118,8 @@ def compare(source: Path, scratch: Path, encoder: str, rounds: int, shard: int) 
             ratios[actors].append(plain["wall"] / fleet["wall"])
             speed = fleet["count"] / fleet["wall"]
             print(f"  {actors} actors: {speed:.1f} clips/s, {ratios[actors][-1]:.2f} times", end="", flush=True)
-            print(f"; start {fleet['start']:.1f} s", flush=True)
+            size = sum(path.stat().st_size for path in out.rglob("*.parquet")) / fleet["windows"]
+            print(f"; start {fleet['start']:.1f} s, {size:.0f} bytes per window", flush=True)
     for actors, values in ratios.items():
         middle = statistics.median(values)
         said = "PASS" if middle >= WANTED[actors] else "FAIL"

@@ -88,6 +88,14 @@ def gets(log: Path) -> Counter[str]:
     return Counter(re.findall(r'GET /fleet/in/([^ ?]*\.wav)[^"]*" 20', log.read_text(errors="replace")))
 
 
+def requests(log: Path) -> dict[str, int]:
+    """Return how many requests there were by method and kind of object."""
+    found = re.findall(r'"(\w+) /fleet/(in|out)\d?/', log.read_text(errors="replace"))
+    return {
+        f"{method} {'recordings' if kind == 'in' else 'dataset'}": n for (method, kind), n in Counter(found).items()
+    }
+
+
 def upload(folder: Path, place: str) -> None:
     """Copy a folder to S3."""
     from pyarrow import fs
@@ -136,14 +144,13 @@ def embeddings(source: Path, place: str, scratch: Path, encoder: str, log: Path 
         equal = stored.keys() == plain.keys() and all(same(stored[name], heard) for name, heard in plain.items())
         check(
             equal,
-            f"{where}: {len(stored)} embeddings of {actors} actors equal the plain loop bit for bit ({took:.0f} s)",
+            f"{where}: {len(stored)} embeddings of {actors} actors equal the plain loop ({took:.0f} s)",
         )
         if log:
             fetched = gets(log) - before
             before = gets(log)
-            check(
-                fetched == Counter(dict.fromkeys(plain, 1)), f"{where}: each of {len(fetched)} recordings fetched once"
-            )
+            once = fetched == Counter(dict.fromkeys(plain, 1))
+            check(once, f"{where}: {len(fetched)} recordings fetched once each; requests so far: {requests(log)}")
     said, took = echobank("fleet", "embed", *argv, "--actors", 3)
     nothing = "nothing new" in said and "no encoder was started" in said
     check(nothing and took < 20, f"{where}: a rerun with nothing new starts no encoder, {took:.1f} s")

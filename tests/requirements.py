@@ -117,6 +117,15 @@ def _s3_server() -> str | None:
     return os.environ.get("ECHOBANK_MOTO_SERVER")
 
 
+@cache
+def _netns() -> tuple[str, ...]:
+    """Return what a command begins with to run in a network namespace whose only interface is loopback."""
+    begin = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+    if _program("unshare") is None or _program("ip") is None:
+        return ()
+    return begin if subprocess.run([*begin, "true"], capture_output=True).returncode == 0 else ()
+
+
 NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "gpu": ("no GPU", "torch sees no CUDA device", _gpu),
     "weights": ("no official weights", "set ECHOBANK_WEIGHTS to a folder that holds them", _weights),
@@ -133,6 +142,7 @@ NEEDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "gstreamer": ("no GStreamer", "apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi", _gstreamer),
     "mkdocs": ("no mkdocs", "pip install 'echobank[docs]'", lambda: find_spec("mkdocs") is not None),
     "namespaces": ("no mount namespaces", "the test mounts a small disk: unshare -Urm is not permitted", _namespaces),
+    "netns": ("no network namespaces", "unshare --net is not permitted, or iproute2 is missing", _netns),
     "posix": ("no POSIX system", "the test uses signals, limits or devices of one", lambda: os.name == "posix"),
     "linux": ("no Linux", "the test uses /proc or /dev/full", lambda: sys.platform == "linux"),
 }

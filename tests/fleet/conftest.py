@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from echobank.cli.fleet import _RAY, _RAY_HERE
 from tests.fleet.support import small_fleet
 from tests.requirements import require
 
@@ -13,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 def quiet_ray():
     """Have Ray keep to loopback and report nothing home, as the command line does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        for name, value in {**_RAY, **_RAY_HERE}.items():
+            patch.setenv(name, value)
         yield
 
 

@@ -1,5 +1,9 @@
 """A small fleet for the tests, a pool without Ray, and what a dataset holds as plain rows."""
 
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +13,7 @@ from echobank.fleet.dataset import VectorDataset
 from echobank.fleet.location import Location
 from tests.machines.sounds import hum, with_tone, write
 
+ROOT = Path(__file__).parents[2]
 ENCODER = "model.embedding=logmel_stats"
 SET = ("--set", ENCODER)
 WINDOW = ("--window", "2s")
@@ -85,3 +90,37 @@ def plain_loop(source, seconds=2.0, hop=1.0):
     paths = sorted(path for path in Path(source).rglob("*.wav"))
     heard = listener.hear(paths)
     return {path.relative_to(source).as_posix(): one for path, one in zip(paths, heard, strict=True)}
+
+
+def processes():
+    """Yield number and command line of each process."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+
+
+def descendants(pid):
+    """Return a process and those below it."""
+    parents = {}
+    for number, _ in processes():
+        try:
+            parents[number] = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def program(name, *arguments, before=()):
+    """Run one of `tests.fleet.programs` and return what it says."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [*before, sys.executable, "-m", "tests.fleet.programs", name, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])

@@ -11,22 +11,18 @@ from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED
 from echobank.fleet.catalog import Listed, catalog_of
 from echobank.fleet.dataset import VectorDataset
 from echobank.fleet.embed_run import EmbedRun, locked
-from echobank.fleet.embedding import EmbedSettings, EmbedWorker
+from echobank.fleet.embedding import EmbedWorker
 from echobank.fleet.fitting import overrides_of
 from echobank.fleet.location import Location
 from echobank.fleet.shards import Shard
 from echobank.machines.fit import machine_config, make_listener
 from echobank.machines.listener import Listener
+from tests.fleet.programs import settings_for
 from tests.fleet.support import ENCODER, SET, WINDOW, InProcess, heard_in, plain_loop, same_heard
 from tests.machines.sounds import hum, write
 from tests.requirements import needs
 
 BAD = ("pump0", "2026-03-01", "pump0/2026-03-01/bad.wav")
-
-
-def settings_for(source, out, *overrides):
-    config = machine_config(None, [ENCODER, *overrides])
-    return EmbedSettings(config, 2.0, 1.0, Location(str(source)), Location(str(out)))
 
 
 def embed(source, out, *overrides, size=3, pattern="{machine}/{date}"):

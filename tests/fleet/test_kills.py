@@ -14,21 +14,13 @@ import pytest
 from echobank.fleet.catalog import catalog_of
 from echobank.fleet.cluster import Lost, PoolSettings, RayPool
 from echobank.fleet.embed_run import EmbedRun
-from echobank.fleet.embedding import EmbedWorker
 from echobank.fleet.location import Location
-from tests.fleet.support import SET, WINDOW
+from tests.fleet.programs import SlowWorker
+from tests.fleet.support import SET, WINDOW, descendants, processes, program
 from tests.fleet.test_embed import assert_as_the_plain_loop, embed, settings_for
 from tests.requirements import needs
 
 pytestmark = [needs("ray"), needs("linux")]
-
-
-class SlowWorker(EmbedWorker):
-    """Takes its time, so that a kill finds it at work."""
-
-    def do(self, shard):
-        time.sleep(0.3)
-        return super().do(shard)
 
 
 class Poisoned:
@@ -90,28 +82,16 @@ def test_a_driver_that_is_killed_leaves_whole_shards_and_listens_on_loopback_onl
     assert not list(out.rglob("*.tmp"))
 
 
-def processes():
-    """Yield number and command line of each process."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-
-
-def descendants(pid):
-    """Return a process and those below it."""
-    parents = {}
-    for number, _ in processes():
-        try:
-            parents[number] = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+def test_a_run_that_loses_its_raylet_ends_and_the_next_goes_on(source, tmp_path):
+    out = tmp_path / "out"
+    said = program("raylet", source, out)["said"]
+    assert "Ray lost its last node" in said and "run the command again" in said
+    there = len(list(out.rglob("*.parquet")))
+    assert there >= 4
+    tally, pool = embed(source, out, size=1)
+    assert len(pool.tasks) == 25 - there and tally.known == there
+    assert_as_the_plain_loop(source, out)
+    assert not list(out.rglob("*.tmp"))
 
 
 def listening(pids):

@@ -1,10 +1,6 @@
 """Placement and size: actors land where their GPUs are, and the driver's memory does not grow with the list."""
 
-import os
-import subprocess
-import sys
 import tracemalloc
-from pathlib import Path
 
 from echobank.fleet.catalog import Listed, Partition
 from echobank.fleet.embed_run import EmbedRun
@@ -12,32 +8,9 @@ from echobank.fleet.embedding import EmbedSettings, ShardDone
 from echobank.fleet.location import Location
 from echobank.fleet.shards import Counts
 from echobank.machines.fit import machine_config, make_listener
-from tests.fleet.support import ENCODER
-from tests.requirements import needs
-
-ROOT = Path(__file__).parents[2]
-NODES = """
-import json, os, sys, time
-import ray
-from ray.cluster_utils import Cluster
-from echobank.fleet.cluster import Lost, PoolSettings, RayPool
-from tests.fleet.nodes import Where
-
-cluster = Cluster()
-cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
-gpus = [cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 << 20) for _ in range(2)]
-names = [node.node_id for node in gpus]
-ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-with RayPool(Where, PoolSettings(actors=2, gpus=1.0)) as pool:
-    pool.fill()
-    done = []
-    for task, found in pool.map(range(12)):
-        done.append((task, "" if isinstance(found, Lost) else found))
-        if len(done) == 4:
-            cluster.remove_node(gpus.pop(), allow_graceful=False)
-print(json.dumps({"gpu": names, "done": done}))
-os._exit(0)
-"""
+from tests.fleet.support import ENCODER, program
+from tests.fleet.test_embed import assert_as_the_plain_loop, embed
+from tests.requirements import needs, require
 
 
 class FakeCatalog:
@@ -90,15 +63,13 @@ def test_the_memory_of_the_driver_does_not_grow_with_the_list(tmp_path):
 
 
 @needs("ray")
-@needs("linux")
-def test_actors_land_on_nodes_with_gpus_and_a_lost_node_loses_no_task():
-    import json
-
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(
-        [sys.executable, "-c", NODES], capture_output=True, text=True, timeout=120, env=environment, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout.strip().splitlines()[-1])
-    assert sorted(task for task, _ in answer["done"]) == list(range(12))
-    assert {node for _, node in answer["done"]} <= set(answer["gpu"])
+@needs("netns")
+def test_actors_land_on_nodes_with_gpus_and_a_lost_node_loses_nothing(source, tmp_path):
+    out = tmp_path / "out"
+    found = program("nodes", source, out, before=require("netns"))
+    assert set(found["landed"]) <= set(found["gpu"]) and len(found["landed"]) == 8
+    assert (found["lost"], found["shards"]) == (0, 25)
+    assert_as_the_plain_loop(source, out)
+    assert not list(out.rglob("*.tmp"))
+    again, pool = embed(source, out, size=1)
+    assert (pool.tasks, again.known) == ([], 25)

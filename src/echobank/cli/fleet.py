@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from echobank.fleet.reasons import Reasons
 
 PoolOf = Callable[[Callable[[], Any], argparse.Namespace], "RayPool[Any, Any]"]
+_RAY = {"RAY_USAGE_STATS_ENABLED": "0"}
+_RAY_HERE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # by this Ray listens on loopback only, also on Windows and macOS
+    "RAY_worker_niceness": "0",  # its own 15 would have the work that was asked for wait for everything else
+}
 _EVERY = 60.0  # seconds between lines of progress where there is no terminal
 
 
@@ -103,14 +108,12 @@ def _pool_of(make: Callable[[], Any], args: argparse.Namespace) -> "RayPool[Any,
 def _pool_settings(args: argparse.Namespace) -> "PoolSettings":
     """Return where actors run, after telling Ray, by its environment, to keep to itself.
 
-    Ray reads these variables when it is imported. The second is the one by which Ray, on Windows and macOS, listens on
-    loopback only; a local run needs nothing else on Linux either.
+    Ray reads these variables when it is imported.
     """
     from echobank.fleet.cluster import LOCAL, PoolSettings
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if args.ray == LOCAL:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    for name, value in {**_RAY, **(_RAY_HERE if args.ray == LOCAL else {})}.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
     return PoolSettings(args.ray, args.actors, args.cpus, args.gpus, args.retries, args.spread)
 

@@ -12,9 +12,10 @@ from math import ceil
 from typing import Any, Generic, Protocol, TypeVar
 
 from echobank.cores import core_count
-from echobank.errors import EchobankError, InputError
+from echobank.errors import EchobankError, InputError, OutputError
 
 LOCAL = "local"
+_LOOK_SECONDS = 5.0  # between two looks at what is left of the cluster while nothing is done
 _STORE_BYTES = 100 << 20  # only tasks and counts pass through the object store
 
 Task = TypeVar("Task")
@@ -133,6 +134,7 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         """Yield tasks and what came of them as they finish; no more tasks are asked for than actors can take soon.
 
         Raises:
+            OutputError: The last node died.
             EchobankError: What a worker raises; the run ends there.
         """
         queue = _Queue(iter(tasks), self._settings.retries)
@@ -149,8 +151,7 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
             if queue and not starting and len(self._actors) < self._most:
                 self._actors.append(self._new())
                 starting[self._actors[-1].ready.remote()] = self._actors[-1]
-            done, _ = self._ray.wait([*running, *starting], num_returns=1)
-            for ref in done:
+            for ref in self._done([*running, *starting]):
                 if ref in starting:
                     idle += self._risen(ref, starting.pop(ref))
                     continue
@@ -179,7 +180,23 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
         except (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError) as error:
             return Lost(" ".join(str(error).split())[:200] or type(error).__name__)
 
+    def _done(self, refs: list[Any]) -> list[Any]:
+        """Wait until one of some tasks is done.
+
+        Raises:
+            OutputError: No node is left. Ray would wait for one for ever.
+        """
+        while True:
+            done, _ = self._ray.wait(refs, num_returns=1, timeout=_LOOK_SECONDS)
+            if done:
+                return list(done)
+            if not any(node["Alive"] for node in self._ray.nodes()):
+                raise OutputError(
+                    "Ray lost its last node", value=self._settings.address, hint="run the command again: it goes on"
+                )
+
     def _got(self, ref: Any) -> Any:
+        self._done([ref])
         try:
             return self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
@@ -198,29 +215,36 @@ class RayPool(AbstractContextManager["RayPool[Task, Done]"], Generic[Task, Done]
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise InputError("a fleet needs Ray", hint="pip install 'echobank[fleet]'") from error
-        settings = self._settings
         if not ray.is_initialized():
-            quiet = {"log_to_driver": False, "logging_level": "error"}
-            try:
-                if settings.address == LOCAL:
-                    cores = max(core_count(), ceil(settings.actors * settings.cpus))
-                    ray.init(
-                        address=LOCAL,  # else Ray joins whatever cluster was started on this machine
-                        num_cpus=cores,
-                        include_dashboard=False,
-                        object_store_memory=_STORE_BYTES,
-                        _node_ip_address="127.0.0.1",
-                        **quiet,
-                    )
-                else:
-                    ray.init(address=settings.address, **quiet)
-            except Exception as error:  # a node that is late, for one, has no class of its own
-                reason = " ".join(str(error).split())
-                raise InputError(f"Ray does not start ({reason})", value=settings.address) from error
+            self._init(ray)
             self._own = True
         self._ray = ray
         there = ray.cluster_resources()
+        settings = self._settings
         self._most = settings.actors or max(1, int(there.get("CPU", 1) // max(settings.cpus, 0.01)))
+
+    def _init(self, ray: Any) -> None:
+        """Start Ray here, or join a cluster.
+
+        Raises:
+            InputError: That fails.
+        """
+        settings = self._settings
+        options: dict[str, Any] = {"address": settings.address, "log_to_driver": False, "logging_level": "error"}
+        if settings.address == LOCAL:  # the word keeps Ray from joining whatever cluster runs on this machine
+            options |= {"num_cpus": max(core_count(), ceil(settings.actors * settings.cpus))}
+            options |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+            options |= {"_node_ip_address": "127.0.0.1"}
+        for last in (False, True):
+            try:
+                ray.init(**options)
+            except Exception as error:  # Ray has no class of its own for a start that takes too long
+                ray.shutdown()
+                if last or settings.address != LOCAL:
+                    reason = " ".join(str(error).split())
+                    raise InputError(f"Ray does not start ({reason})", value=settings.address) from error
+            else:
+                return
 
 
 class _Queue(Generic[Task]):

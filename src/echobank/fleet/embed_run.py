@@ -210,7 +210,7 @@ class _Counter:
         self.total: int | None = None
         self._catalog, self._dataset, self._key = catalog, dataset, key
         self._before = time.time_ns()
-        threading.Thread(target=self._count, daemon=True).start()
+        threading.Thread(target=self._count, name="fleet-counter", daemon=True).start()
 
     def _count(self) -> None:
         total = 0
