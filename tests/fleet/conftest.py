@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from echobank.cli.fleet import _RAY, _RAY_HERE
+from echobank.fleet.cluster import PoolSettings, RayPool
 from tests.fleet.support import small_fleet
 from tests.requirements import require
 
@@ -25,16 +26,10 @@ def ray_here(quiet_ray):
     require("ray")
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        object_store_memory=100 << 20,
-        _node_ip_address="127.0.0.1",
-        log_to_driver=False,
-        logging_level="error",
-        runtime_env={"env_vars": {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}},
-    )
+    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)  # the workers'
+        RayPool(object, PoolSettings(actors=3))._init(ray)
     yield ray
     ray.shutdown()
 

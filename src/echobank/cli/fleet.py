@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PoolOf = Callable[[Callable[[], Any], argparse.Namespace], "RayPool[Any, Any]"]
 _RAY = {"RAY_USAGE_STATS_ENABLED": "0"}
 _RAY_HERE = {
+    "MALLOC_ARENA_MAX": "2",  # of glibc: each arena keeps the most that any thread used, and each shard has new threads
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # by this Ray listens on loopback only, also on Windows and macOS
     "RAY_worker_niceness": "0",  # its own 15 would have the work that was asked for wait for everything else
 }
