@@ -141,6 +141,29 @@ def test_a_login_shows_what_its_token_allows(shift):
     page.chrome.delete_all_cookies()
 
 
+def test_a_folder_is_watched_from_the_settings(shift, tmp_path):
+    page, client, _ = shift
+    (tmp_path / "landing").mkdir()
+    page.open(f"{client.base_url}/#/settings")
+    card = "section[aria-label=Sources]"
+    page.click(f"{card} summary")
+    page.run("document.getElementById('source-kind').value = 'folder'")
+    page.run("document.getElementById('source-kind').dispatchEvent(new Event('change'))")
+    page.one("#source-address").send_keys(str(tmp_path / "landing"))
+    page.one("#source-name").send_keys("line")
+    page.click(f"{card} form > button")
+    page.until(lambda: page.text(f"{card} .tokens .chip") == "running", "the source")
+    write(tmp_path / "landing" / "new.wav", hum(seed=5))
+    page.run("location.hash = '#/'")
+    page.one(".machine.fine", 40)
+    page.run("location.hash = '#/settings'")
+    page.click(f"{card} .tokens button")
+    page.click("dialog .danger")
+    page.until(lambda: "No source" in page.text(card), "the end of the source")
+    assert client.get("/api/sources").json() == []
+    at_home(page, client)
+
+
 def test_the_keyboard_is_enough(shift):
     page, client, _ = shift
     from selenium.webdriver.common.keys import Keys

@@ -38,7 +38,7 @@ export function sourcesCard({ may }) {
     const kind = h("select", { id: "source-kind", onchange: () => show() }, KINDS.map((name) => h("option", { value: name }, t(`sources.${name}`))));
     const address = h("input", { id: "source-address", required: true, maxlength: 2000, autocomplete: "off" });
     const name = h("input", { id: "source-name", required: true, maxlength: 64, pattern: "[A-Za-z0-9_][A-Za-z0-9_.\\-]*", autocomplete: "off" });
-    const silence = h("input", { id: "source-silence", type: "number", min: 0, step: "any", value: "0" }), schedule = h("input", { id: "source-schedule", maxlength: 500, placeholder: "mon-fri 06:00-22:00" });
+    const silence = h("input", { id: "source-silence", type: "number", min: 0, step: "any", value: "0" }), schedule = h("input", { id: "source-schedule", maxlength: 500, placeholder: "Mon-Fri 06:00-22:00" });
     const show = () => { address.value = kind.value === "mic" ? "mic" : ""; address.placeholder = EXAMPLES[kind.value]; };
     const add = async (event) => {
       event.preventDefault();
