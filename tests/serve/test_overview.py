@@ -13,8 +13,10 @@ from echobank.machines.machine import open_machine
 from echobank.machines.trend.summaries import HOUR
 from echobank.serve.course import course
 from echobank.serve.intake import enrol, now_ms, take_messages
+from echobank.serve.schema import clips
 from echobank.serve.thinning import thin
-from tests.serve.serving import sound
+from tests.machines.sounds import hum, with_tone
+from tests.serve.serving import served, sound
 from tests.serve.told import scored
 
 UPLOAD = "/api/machines/pump/recordings"
@@ -106,6 +108,52 @@ def test_an_event_is_explained_as_the_command_explains_it(service, settings, eve
     ratio = heard.std() / near.std()
     assert rate == 16000 and np.isclose(np.abs(heard).max(), 0.9, atol=1e-3)
     assert np.isclose(ratio, expected.sound.samples.std() / expected.nearest.samples.std(), rtol=1e-3)
+
+
+def test_an_open_event_shows_its_oddest_recording_until_there_is_an_opinion(service, event):
+    client, _ = service
+    first = client.get(f"/api/events/{event}").json()
+    odder = client.post(UPLOAD, content=odd_sound(0.6), params={"file": "odder.wav"}).json()
+    now = client.get(f"/api/events/{event}").json()
+    assert odder["event"] == event and now["peak"] == max(it["score"] for it in odder["verdicts"]) > first["peak"]
+    assert now["clip"] == odder["clip"] != first["clip"] and now["file"] == "odder.wav"
+    assert client.get(f"/api/events/{event}/explanation").json()["clip"] == odder["clip"]
+    seen = client.get(f"/api/events/{event}/explanation", params={"clip": first["clip"]}).json()
+    assert seen["clip"] == first["clip"] and seen["window"]["score"] < now["peak"]
+    client.post(UPLOAD, content=sound(seed=100, odd=True), headers={"Idempotency-Key": "less"})
+    assert client.get(f"/api/events/{event}").json()["clip"] == odder["clip"]
+    taken = client.post(f"/api/events/{event}/no-fault", json={"clip": first["clip"]}).json()
+    assert taken["clip"] == first["clip"]
+    client.post(UPLOAD, content=odd_sound(0.8))
+    assert client.get(f"/api/events/{event}").json()["clip"] == first["clip"]
+
+
+def test_a_clip_of_another_machine_is_not_shown(service, event):
+    client, running = service
+    with running.engine.begin() as connection:
+        other = enrol(connection, "other")
+        facts = {"file": "x.wav", "kind": "wav", "bytes": 1, "made": 0}
+        connection.execute(clips.insert().values(id="theirs", machine=other, **facts))
+    for answer in (
+        client.get(f"/api/events/{event}/explanation?clip=theirs"),
+        client.get(f"/api/events/{event}/sounds/odd?clip=none"),
+        client.post(f"/api/events/{event}/no-fault", json={"clip": "theirs"}),
+    ):
+        assert answer.status_code == 404, answer.text
+
+
+def test_a_sound_without_its_band_of_speech_is_shown_and_not_explained(settings):
+    with served(settings, keeps_speech=False) as (client, _):
+        event = client.post(UPLOAD, content=sound(odd=True)).json()["event"]
+        told = client.get(f"/api/events/{event}/explanation").json()
+        assert len(told["sentences"]) == 1 and "speech" in told["sentences"][0] and told["regions"] == []
+        assert client.get(f"/api/events/{event}/sounds/odd").status_code == 200
+
+
+def odd_sound(level):
+    file = io.BytesIO()
+    soundfile.write(file, with_tone(hum(4.0, seed=100), 0, 4, level=level), 16_000, format="WAV")
+    return file.getvalue()
 
 
 def test_what_cannot_be_shown_is_said(service, settings, event):

@@ -1,5 +1,6 @@
 """Routes of events and their sound: what happened, and what users think of it."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -13,7 +14,7 @@ from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.hosted import HostedMachine
 from echobank.serve.intake import now_ms
 from echobank.serve.machine_routes import add_note, machine_row
-from echobank.serve.schema import events, machines
+from echobank.serve.schema import clips, events, machines
 from echobank.watch.mutes import mute as mute_sound
 
 router = APIRouter(route_class=GuardedRoute)
@@ -24,6 +25,12 @@ class Remark(BaseModel):
     """A remark of a user."""
 
     text: str = Field("", max_length=2000)
+
+
+class NoFault(Remark):
+    """What sound is taken as healthy."""
+
+    clip: str | None = Field(None, max_length=64, description="a clip of its machine; the oddest of the event without")
 
 
 class Mute(BaseModel):
@@ -77,19 +84,20 @@ def confirm(event: str, body: Remark, request: Request) -> dict[str, Any]:
 
 
 @router.post("/api/events/{event}/no-fault", openapi_extra=needs("curate"), tags=["events"])
-def no_fault(event: str, body: Remark, request: Request) -> dict[str, Any]:
+def no_fault(event: str, body: NoFault, request: Request) -> dict[str, Any]:
     """Take the sound of an event as healthy: it goes into the bank. `undo` brings the bank back, byte for byte."""
     service, row = service_of(request), event_row(request, event)
     if row.opinion == "no_fault":
         return _told(row)
-    host, file = _host(request, row), service.clip_file(row.clip or "")
+    host, file = _host(request, row), clip_of(request, row, body.clip)
     if file is None:
         raise InputError("no sound of this event was kept", value=event)
     if WITHOUT_SPEECH in file.name:
         raise InputError("this sound lacks its band of speech, so the bank cannot learn from it", value=event)
     host.learn(file, f"clips/{file.name}", service.settings.folder)
     state = service.note_revision(host, "no fault")
-    return _opine(request, event, "no fault", body.text, opinion="no_fault", opinion_revision=state["revision"])
+    facts = {"opinion": "no_fault", "opinion_revision": state["revision"], "clip": body.clip or row.clip}
+    return _opine(request, event, "no fault", body.text, **facts)
 
 
 @router.post("/api/events/{event}/undo", openapi_extra=needs("curate"), tags=["events"])
@@ -110,6 +118,21 @@ def play(clip: str, request: Request) -> FileResponse:
     if file is None:
         raise MissingError("no such clip", value=clip)
     return FileResponse(file, media_type=_KINDS.get(file.suffix[1:], "application/octet-stream"))
+
+
+def clip_of(request: Request, row: Row[Any], clip: str | None) -> Path | None:
+    """Return where the sound of an event lies, or another clip of its machine; None where it was not kept.
+
+    Raises:
+        MissingError: No such clip of this machine.
+    """
+    service = service_of(request)
+    if clip is not None:
+        with service.engine.connect() as connection:
+            here = (clips.c.id == clip, clips.c.machine == row.machine)
+            if connection.execute(select(clips.c.id).where(*here)).first() is None:
+                raise MissingError("no such clip of this machine", value=clip)
+    return service.clip_file(clip or row.clip or "")
 
 
 def _with_names() -> Any:

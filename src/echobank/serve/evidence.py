@@ -49,8 +49,18 @@ class EvidenceShelf:
             return self._kept[key]
 
 
-def told(it: Explanation) -> dict[str, Any]:
-    """Return what an explanation says, without anything that can be heard."""
+_CUT = (
+    "The band of speech was cut out of this sound before it was kept, so it can be seen and heard, and not explained."
+)
+
+
+def told(it: Explanation, *, cut: bool = False) -> dict[str, Any]:
+    """Return what an explanation says, without anything that can be heard.
+
+    Args:
+        it: The explanation.
+        cut: Whether the band of speech was cut out of the sound, so that the bank says nothing true of it.
+    """
     regions = [
         {
             "start": finding.region.start,
@@ -60,13 +70,13 @@ def told(it: Explanation) -> dict[str, Any]:
             "excess_db": finding.region.excess_db,
             "score_without": finding.score_without,
         }
-        for finding in it.findings
+        for finding in (() if cut else it.findings)
     ]
     verdict = it.verdict
     window = {name: getattr(verdict, name) for name in ("start", "seconds", "score", "p_value", "decision")}
     nearest = {"file": verdict.nearest, "start": verdict.nearest_start, "at_hand": it.nearest is not None}
     return {
-        "sentences": list(it.sentences),
+        "sentences": [_CUT] if cut else list(it.sentences),
         "window": window,
         "flags": [flag for flag in verdict.flags.split("+") if flag],
         "threshold": it.threshold,

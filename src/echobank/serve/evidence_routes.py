@@ -3,13 +3,15 @@
 import secrets
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from echobank.machines.explain import Explanation
-from echobank.serve.event_routes import event_row
+from echobank.serve.clip_store import WITHOUT_SPEECH
+from echobank.serve.event_routes import clip_of, event_row
 from echobank.serve.evidence import EvidenceShelf, pictures, told, wav
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.intake import take_messages
@@ -17,24 +19,26 @@ from echobank.serve.machine_routes import add_note, machine_row
 from echobank.watch.events import TrialAlarm
 
 router = APIRouter(route_class=GuardedRoute)
+Clip = Annotated[str | None, Query(max_length=64, description="a clip of its machine; the oddest of the event without")]
 
 
 @router.get("/api/events/{event}/explanation", openapi_extra=needs("read"), tags=["events"])
-def show_explanation(event: str, request: Request) -> dict[str, Any]:
+def show_explanation(event: str, request: Request, clip: Clip = None) -> dict[str, Any]:
     """Why the oddest window of an event got its score, by the bank that is in force."""
-    return told(_explained(event, request))
+    found, explanation = _explained(event, clip, request)
+    return {"clip": found.name.partition(".")[0], **told(explanation, cut=WITHOUT_SPEECH in found.name)}
 
 
 @router.get("/api/events/{event}/spectrograms", openapi_extra=needs("audio"), tags=["events"])
-def show_spectrograms(event: str, request: Request) -> dict[str, Any]:
+def show_spectrograms(event: str, request: Request, clip: Clip = None) -> dict[str, Any]:
     """Spectrograms of the oddest window and of the nearest healthy sound: bytes per column and mel bin, base64."""
-    return pictures(_explained(event, request))
+    return pictures(_explained(event, clip, request)[1])
 
 
 @router.get("/api/events/{event}/sounds/{which}", openapi_extra=needs("audio"), tags=["events"])
-def play_sound(event: str, which: Literal["odd", "healthy"], request: Request) -> Response:
+def play_sound(event: str, which: Literal["odd", "healthy"], request: Request, clip: Clip = None) -> Response:
     """The oddest window of an event, or the nearest healthy sound, as WAV; both louder by the same factor."""
-    sound = wav(_explained(event, request), which)
+    sound = wav(_explained(event, clip, request)[1], which)
     if sound is None:
         raise MissingError("the nearest healthy recording is not where it was")
     return Response(sound, media_type="audio/wav")
@@ -54,10 +58,10 @@ def _announce(connection: Connection, message: TrialAlarm) -> None:
     take_messages(connection, [message], machine_row(connection, message.machine).id)
 
 
-def _explained(event: str, request: Request) -> Explanation:
+def _explained(event: str, clip: str | None, request: Request) -> tuple[Path, Explanation]:
     service, row = service_of(request), event_row(request, event)
-    file = service.clip_file(row.clip or "")
+    file = clip_of(request, row, clip)
     if file is None:
         raise MissingError("no sound of this event was kept", value=event)
     shelf: EvidenceShelf = request.app.state.evidence
-    return shelf.explanation(service.hosted(row.name), file)
+    return file, shelf.explanation(service.hosted(row.name), file)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, case, select, update
+from sqlalchemy import Connection, Table, bindparam, case, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from echobank.machines.verdict import row_of
@@ -85,6 +85,19 @@ def take_messages(
     return len(fresh)
 
 
+_SHOWN = ("file", "start", "seconds", "nearest", "nearest_start")
+_ODDER = (
+    update(events)
+    .where(events.c.machine == bindparam("number"), events.c.closed.is_(None), events.c.kind == "sound")
+    .where(events.c.peak < bindparam("new_peak"), events.c.opinion.is_(None))  # an opinion is about what was shown
+    .values(
+        peak=bindparam("new_peak", type_=events.c.peak.type),
+        clip=func.coalesce(bindparam("new_clip", type_=events.c.clip.type), events.c.clip),
+        **{name: bindparam(f"new_{name}", type_=events.c[name].type) for name in _SHOWN},
+    )
+)
+
+
 @cache
 def _machine_change(names: tuple[str, ...], heard: bool) -> Any:
     """Return the statement that brings a machine up to date; made once, since making one costs more than running it."""
@@ -127,9 +140,13 @@ def _insertion(table: Table, dialect: str, returning: str) -> Any:
 
 
 def _follow(connection: Connection, message: Message, machine: int, revision: int, now: int) -> None:
-    """Open or close the event that a message tells of."""
+    """Open or close the event that a message tells of; one that is open shows its oddest window."""
     at = to_ms(message.time, now)
-    if isinstance(message, Opened):
+    if isinstance(message, Scored) and message.verdict.decision and message.quiet is None:
+        verdict = message.verdict
+        shown = {"clip": message.clip, "peak": verdict.score, **{name: getattr(verdict, name) for name in _SHOWN}}
+        connection.execute(_ODDER, {"number": machine, **{f"new_{name}": value for name, value in shown.items()}})
+    elif isinstance(message, Opened):
         verdict = message.verdict
         facts = {"file": verdict.file, "start": verdict.start, "seconds": verdict.seconds, "clip": message.clip}
         nearest = {"nearest": verdict.nearest, "nearest_start": verdict.nearest_start, "peak": verdict.score}

@@ -1,5 +1,5 @@
 // One event: what was odd, in words, in pictures and to hear beside the nearest healthy sound; what to do about it.
-import { blob, eventPath, get, post } from "./api.js";
+import { blob, eventPath, get, post, query } from "./api.js";
 import { askUser } from "./dialog.js";
 import { h, replace } from "./dom.js";
 import * as format from "./format.js";
@@ -7,12 +7,13 @@ import { failed, toast } from "./notice.js";
 import { player, spectrogram } from "./spectrogram.js";
 import { t } from "./strings.js";
 
+const ODDER = 1.25; // a sound that is so much odder takes the place of the one that is shown
 const MUTES = [["3600", "mute.hour"], ["28800", "mute.shift"], ["86400", "mute.day"], ["", "mute.change"]];
 
 export function eventPanel(event, { may }, changed) {
   const evidence = h("div", { class: "evidence" }), buttons = h("div", { class: "buttons" }), facts = h("dl", { class: "facts" }), remark = h("div");
   const element = h("section", { class: "card event", "aria-labelledby": "event-title" }, h("h2", { id: "event-title" }), facts, remark, evidence, buttons);
-  let players = [], open = true;
+  let players = [], open = true, shown = { clip: event.clip, peak: event.peak };
 
   function draw() {
     const title = element.querySelector("h2");
@@ -56,7 +57,7 @@ export function eventPanel(event, { may }, changed) {
   async function withNote(key, name, said, undo) {
     const note = { name: "text", label: t("event.note"), area: true, maxlength: 2000 };
     const answer = await askUser({ title: t(`${key}.title`), text: t(`${key}.text`), fields: [note], action: t(`action.${key}`) });
-    if (answer) await act(name, { text: answer.text }, said, undo);
+    if (answer) await act(name, { text: answer.text, ...(name === "no-fault" ? { clip: shown.clip } : {}) }, said, undo); // what was heard, though an odder sound may have come since
   }
   const acknowledge = () => withNote("acknowledge", "acknowledge", "acknowledged");
   const confirm = () => withNote("confirm", "confirm", "confirmed", true);
@@ -67,28 +68,29 @@ export function eventPanel(event, { may }, changed) {
     if (answer) await act("mute", { seconds: answer.seconds ? Number(answer.seconds) : null }, "muted");
   }
 
-  async function load() {
-    for (const one of players) one.close();
-    players = [];
+  async function load(anew = true) {
+    shown = { clip: event.clip, peak: event.peak };
     if (event.kind === "no_sound" || !event.clip) { replace(evidence, event.kind === "no_sound" ? null : h("p", { class: "muted" }, t("event.noclip"))); return; }
-    replace(evidence, h("p", { class: "muted", "aria-busy": "true" }, t("loading")));
+    if (anew) replace(evidence, h("p", { class: "muted", "aria-busy": "true" }, t("loading")));
     try {
-      const told = await get(eventPath(event.id, "/explanation"));
-      const shown = may("audio") ? await get(eventPath(event.id, "/spectrograms")) : null;
-      if (open) show(told, shown);
+      const told = await get(eventPath(event.id, `/explanation?${query({ clip: event.clip })}`));
+      const pictures = may("audio") ? await get(eventPath(event.id, `/spectrograms?${query({ clip: told.clip })}`)) : null;
+      if (open) show(told, pictures);
     } catch (error) {
       if (open) replace(evidence, h("p", { class: "muted" }, error.message || t("error.offline")));
     }
   }
 
-  function show(told, shown) {
+  function show(told, seen) {
+    for (const one of players) one.close();
+    players = [];
     const list = h("ol", { class: "sentences" }, told.sentences.map((sentence) => h("li", {}, sentence)));
     const flags = told.flags.length > 0 && h("p", { class: "flags" }, h("span", { class: "muted" }, t("event.flags")), told.flags.map((flag) => h("span", { class: "flag" }, flag.replaceAll("_", " "))));
-    const edges = shown && { low: shown.low_hz, high: shown.high_hz };
-    const sound = (which) => () => blob(eventPath(event.id, `/sounds/${which}`));
-    const pictures = shown && h("div", { class: "pair" }, ["odd", "healthy"].map((which) => {
+    const edges = seen && { low: seen.low_hz, high: seen.high_hz };
+    const sound = (which) => () => blob(eventPath(event.id, `/sounds/${which}?${query({ clip: told.clip })}`));
+    const pictures = seen && h("div", { class: "pair" }, ["odd", "healthy"].map((which) => {
       const title = which === "odd" ? t("event.odd", { start: told.window.start.toFixed(1) }) : t("event.healthy", { file: told.nearest.file });
-      const part = shown[which];
+      const part = seen[which];
       if (!part) return h("figure", {}, h("figcaption", {}, title), h("p", { class: "muted" }, t("event.gone")));
       const picture = spectrogram(part, edges, which === "odd" ? told.regions : [], title);
       const heard = player(sound(which), t(`play.${which}`), { id: `sound-${which}`, shown: picture });
@@ -102,7 +104,12 @@ export function eventPanel(event, { may }, changed) {
   load();
   return {
     element, id: event.id,
-    refresh: (fresh) => { event = fresh; draw(); },
+    refresh(fresh) {
+      const odder = fresh.clip !== shown.clip && fresh.peak > ODDER * shown.peak;
+      event = fresh;
+      draw();
+      if (odder && !players.some((one) => one.playing())) load(false);
+    },
     tick: draw,
     close: () => { open = false; for (const one of players) one.close(); },
   };

@@ -31,7 +31,7 @@ export function machineView(name, wanted, context) {
   const loadEvents = () => get(`api/events?${query({ machine: name, limit: 50 })}`).then((told) => { events = told; drawEvents(); drawCourse(); });
   const loadCourse = () => {
     const [since, until] = span();
-    return get(`${address}/course?${query({ since: Math.round(since), until: Math.round(until), points: Math.min(800, Math.max(200, element.clientWidth)) })}`).then((told) => { course = told; drawCourse(); drawSpans(); if (events.some((it) => !it.closed)) drawEvents(); });
+    return get(`${address}/course?${query({ since: Math.round(since), until: Math.round(until), points: Math.min(800, Math.max(200, element.clientWidth)) })}`).then((told) => { course = told; drawCourse(); drawSpans(); });
   };
   const soon = throttled(() => loadCourse().catch(failed), 1500);
   const machineSoon = throttled(() => Promise.all([loadMachine(), loadEvents()]).catch(failed), 800);
@@ -67,23 +67,16 @@ export function machineView(name, wanted, context) {
       it.newest && curate && machine.has_bank && h("button", { class: "link", onclick: undo }, t("action.undo")))));
   }
 
-  // An event that is open has its peak in the scores since then; the service notes it when the event is over.
-  function withPeak(it) {
-    if (it.closed || it.peak === null || !course) return it;
-    return { ...it, peak: course.points.reduce((peak, point) => (point.at + course.width > it.opened ? Math.max(peak, point.high) : peak), it.peak) };
-  }
-
   function drawEvents() {
     const chosen = events.find((it) => it.id === (shownEvent || wanted)) ?? (shownEvent ? null : events[0]);
-    replace(eventList, events.length ? events.map((it) => eventRow(withPeak(it), { chosen: it.id === chosen?.id, choose: () => { shownEvent = it.id; drawEvents(); eventPlace.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" }); } })) : h("li", { class: "empty" }, t("events.none")));
+    replace(eventList, events.length ? events.map((it) => eventRow(it, { chosen: it.id === chosen?.id, choose: () => { shownEvent = it.id; drawEvents(); eventPlace.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" }); } })) : h("li", { class: "empty" }, t("events.none")));
     pane.classList.toggle("alone", !chosen);
     if (chosen && panel?.id !== chosen.id) {
       panel?.close();
       shownEvent = chosen.id;
       panel = eventPanel(chosen, context, machineSoon);
       replace(eventPlace, panel.element);
-    }
-    if (chosen) panel.refresh(withPeak(chosen));
+    } else if (chosen) panel.refresh(chosen);
   }
 
   async function act(what, body, said) {
@@ -124,7 +117,7 @@ export function machineView(name, wanted, context) {
       if (message.machine !== name || !machine) return;
       if (message.kind === "open") shownEvent = message.event; // what has just become odd is what the shift wants to see
       if (message.kind === "score" && message.score !== null) { machine.last = message; machine.heard = Math.max(machine.heard ?? 0, Date.parse(message.file_time) || 0); draw(); }
-      else machineSoon();
+      if (message.kind !== "score" || message.decision) machineSoon(); // an event that is open follows its oddest window
       if (!fixed) soon();
     },
   };

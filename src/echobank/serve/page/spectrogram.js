@@ -80,5 +80,5 @@ export function player(load, label, { id, shown } = {}) {
     toggle((event.clientX - box.left) / box.width).catch(() => {});
   });
   const close = () => { audio.pause(); if (audio.src) URL.revokeObjectURL(audio.src); };
-  return { element: h("span", { class: "player" }, button, audio), close };
+  return { element: h("span", { class: "player" }, button, audio), close, playing: () => !audio.paused };
 }
