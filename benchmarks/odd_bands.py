@@ -4,12 +4,12 @@
 
 A bank never holds the recording that is changed: of motors each speed is left out in turn, of ToyCar and the slide
 rails every sixth recording. A seed chooses recording, time, length and frequency. The sound is a tone, a third octave
-of noise, or clicks, some dB above the level that the recording has there: in the same third octave and stretch of time; of clicks
-the mean of their first 5 ms in the octave around them, against that octave of the whole recording.
+of noise, or clicks, some dB above the level that the recording has there: in the same third octave and stretch of time;
+of clicks the mean of their first 5 ms in the octave around them, against that octave of the whole recording.
 
 Named means that a finding of `explain`, for the window that the sound lies in, agrees: both ends within 0.1 s, the
-middle of the band within a third of an octave, of noise both edges; of clicks the first within 20 ms and the rate within
-5 %. Flagged means that the window carries the flag. Held-out windows are those of the recordings as they are.
+middle of the band within a third of an octave, of noise both edges; of clicks the first within 20 ms and the rate
+within 5 %. Flagged means that the window carries the flag. Held-out windows are those of the recordings as they are.
 """
 
 import argparse
