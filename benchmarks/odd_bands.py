@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--toycar", type=Path, default=recordings("dcase2023_toycar_half"))
     parser.add_argument("--slider", type=Path, default=recordings("dcase2020_slider"))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="number of the first seed")
     parser.add_argument("--levels", type=float, nargs="+", default=[6, 9, 12, 15, 20])
     args = parser.parse_args()
     places = list(places_of(args.motors, args.toycar, args.slider))
@@ -76,7 +77,10 @@ def main() -> None:
         for place in places:
             banks = [fitted(place, fold) for fold in place.folds]
             for kind in KINDS:
-                cells = [measured(place, banks, kind, level, args.seeds, Path(folder)) for level in args.levels]
+                cells = [
+                    measured(place, banks, kind, level, range(args.first, args.first + args.seeds), Path(folder))
+                    for level in args.levels
+                ]
                 print(f"| {place.name} | {kind} | " + " | ".join(cells) + " |", flush=True)
             unchanged.append(held_out(place, banks))
     print("\n| machine | held-out | rate that is stated | `odd_band` | `impulses` |\n|---|---|---|---|---|")
@@ -102,10 +106,10 @@ def fitted(place: Place, fold: tuple[Path, ...]) -> Detector:
     return detector.fit([file for file in place.files if file not in fold])
 
 
-def measured(place: Place, banks: list[Detector], kind: str, level: float, seeds: int, folder: Path) -> str:
+def measured(place: Place, banks: list[Detector], kind: str, level: float, seeds: range, folder: Path) -> str:
     """Return how many sounds of a kind and level were named and flagged, as the cell of a table."""
     named = flagged = 0
-    for seed in range(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         which = int(rng.integers(len(banks)))
         fold, detector = place.folds[which], banks[which]
@@ -119,7 +123,7 @@ def measured(place: Place, banks: list[Detector], kind: str, level: float, seeds
         start, end = verdict.start or 0.0, (verdict.start or 0.0) + (verdict.seconds or 0.0)
         named += is_named(detector.explain(path, start), truth, kind, start, end)
         flagged += ("impulses" if kind == "clicks" else "odd_band") in verdict.flags.split("+")
-    return f"{named}, {flagged} of {seeds}"
+    return f"{named}, {flagged} of {len(seeds)}"
 
 
 def holds(start: float, seconds: float, truth: Inserted, kind: str) -> bool:

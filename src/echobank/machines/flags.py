@@ -37,6 +37,7 @@ USUAL_FLAG_RATE = 0.02
 LEAST_DB = 5.0  # what explain calls a difference
 _LEAST_SPREAD = np.array([1.0, 1.0])[:, None]  # dB: rises, differences of whole windows
 MOST_NAMED = 0.6  # p-value up to which explain names a moment: it finds more than is flagged
+_PEAK = 1.25  # deviations above the mean of the third peak from which a peak is an impulse
 _IRREGULAR = 0.2  # likewise of impulses at no regular interval
 _LEAST_PEAK_SPREAD = np.array([0.5, 0.1])[:, None]  # dB; of the natural logarithm
 _MOST_ROWS = 10_000  # of a larger bank every second row is taken, or every third, ...
@@ -115,10 +116,10 @@ class Flags:
 
     def _train(self, peaks: Peaks, start: float) -> Oddity | None:
         odd = self.peaks.deviations(_impulsive(peaks.kept[None])).sum(axis=1)[0]
-        band, score = int(odd.argmax()), float(odd.max())
+        score = float(odd.max())
         if score <= self.impulses.threshold(self.rate):
             return None
-        train = train_of(peaks, band, self.usual_peak(band))
+        train = self._clearest(peaks, odd)
         return None if train is None else oddity_of(train, start, share_of(self.impulses, score))
 
     def named(
@@ -135,14 +136,21 @@ class Flags:
         moments = [(region, share_of(self.bands, region.weight)) for region in found]
         peaks = peaks_of(samples, rate)
         odd = self.peaks.deviations(_impulsive(peaks.kept[None])).sum(axis=1)[0]
-        band, share = int(odd.argmax()), share_of(self.impulses, float(odd.max()))
-        train = train_of(peaks, band, self.usual_peak(band))
+        share, train = share_of(self.impulses, float(odd.max())), self._clearest(peaks, odd)
         clear = train is not None and share <= (MOST_NAMED if train.rate_hz else _IRREGULAR)
         return [it for it in moments if it[1] <= MOST_NAMED], (train, share) if train and clear else None
 
-    def usual_peak(self, band: int) -> float:
-        """Return how high the third peak of a band is in healthy windows, dB: mean and two deviations."""
-        return float(self.peaks.mean[0, band] + 2 * self.peaks.spread[0, band])
+    def _clearest(self, peaks: Peaks, odd: Float64) -> Train | None:
+        """Return the impulses of the oddest band that has a rhythm, or of the oddest band where none has.
+
+        Args:
+            peaks: Of the window.
+            odd: Deviations of each band, float64[BANDS].
+        """
+        usual = self.peaks.mean[0] + _PEAK * self.peaks.spread[0]
+        order = np.argsort(-odd)
+        trains = [train_of(peaks, int(band), float(usual[band])) for band in order if odd[band] > 0]
+        return next((train for train in trains if train and train.rate_hz), trains[0] if trains else None)
 
 
 def oddity_of(train: Train, start: float, p_value: float) -> Oddity:
