@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from echobank.cli import main
 from echobank.edge import bundle
@@ -18,8 +19,8 @@ from echobank.machines.machine import open_machine
 from tests.machines.sounds import hum, with_tone, write
 from tests.requirements import require
 
-RATE = 16_000  # of the encoder and the page alike
 READ = "return window.echobank.verdicts()"
+READY = "window.echobank.ready.then(arguments[0], e => arguments[0](String(e)))"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -27,16 +28,16 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def page(bank, tmp_path_factory):
-    """Serve a package on loopback; return its folder and address."""
-    folder = tmp_path_factory.mktemp("page") / "pump.edge"
-    assert main(["export", str(bank), "--out", str(folder), "--rate", str(RATE)]) == 0
+@contextlib.contextmanager
+def served(folder):
+    """Serve a package on loopback; yield the address of its page."""
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{server.server_port}/index.html"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/index.html"
+        finally:
+            server.shutdown()
 
 
 @contextlib.contextmanager
@@ -80,21 +81,29 @@ def agree(verdicts, bank, path):
         assert found["decision"] == verdict.decision and found["nearest"] == verdict.nearest
 
 
-def test_a_file_and_the_microphone(page, bank, new, tmp_path):
-    _, address = page
-    sound = with_tone(hum(6.0, seed=900), 2.0, 4.0)
-    heard = write(tmp_path / "heard.wav", sound, RATE)
-    with browser(heard) as chrome:
-        chrome.get(address)
-        assert (
-            chrome.execute_async_script("window.echobank.ready.then(arguments[0], e => arguments[0](String(e)))")
-            is True
-        )
-        for path in new[RATE]:
-            windows = len(open_machine(bank).judge(next(open_machine(bank).listener.hear([path]))))
-            chrome.find_element("id", "file").send_keys(str(path))
-            verdicts = wait(lambda n=windows: (v := chrome.execute_script(READ)) and len(v) == n and v)
-            agree(verdicts, bank, path)
+def score_file(chrome, bank, path):
+    """Give the page a file and compare what it says."""
+    windows = len(open_machine(bank).judge(next(open_machine(bank).listener.hear([path]))))
+    chrome.find_element("id", "file").send_keys(str(path))
+    agree(wait(lambda: (v := chrome.execute_script(READ)) and len(v) == windows and v), bank, path)
+
+
+@pytest.mark.parametrize("rate", (16_000, 48_000))
+def test_a_file_and_the_microphone(rate, bank, new, tmp_path):
+    folder = tmp_path / "pump.edge"
+    assert main(["export", str(bank), "--out", str(folder), "--rate", str(rate)]) == 0
+    sound = soxr.resample(with_tone(hum(6.0, seed=900), 2.0, 4.0), 16_000, rate)
+    with browser(write(tmp_path / "heard.wav", sound, rate)) as chrome:
+        with served(folder) as address:
+            chrome.get(address)
+            assert chrome.execute_async_script(READY) is True
+            for path in new[rate]:
+                score_file(chrome, bank, path)
+            wait(lambda: chrome.execute_script("return navigator.serviceWorker.controller !== null"))
+            assert chrome.execute_cdp_cmd("Page.getInstallabilityErrors", {})["installabilityErrors"] == []
+        chrome.get(address)  # the server is gone
+        assert chrome.execute_async_script(READY) is True
+        score_file(chrome, bank, new[rate][1])
         chrome.find_element("id", "listen").click()
         wait(lambda: chrome.find_element("id", "listen").text == "Stop")
         wait(lambda: len(chrome.execute_script(READ)) >= 3)
@@ -104,13 +113,34 @@ def test_a_file_and_the_microphone(page, bank, new, tmp_path):
             "const r = new FileReader(); r.onload = () => arguments[0](r.result);r.readAsDataURL(window.echobank.wav())"
         )
         (tmp_path / "captured.wav").write_bytes(base64.b64decode(text.partition(",")[2]))
-        samples, rate = soundfile.read(tmp_path / "captured.wav")
-        assert rate == RATE and np.abs(samples).max() > 0.01
+        samples, found = soundfile.read(tmp_path / "captured.wav")
+        assert found == rate and np.abs(samples).max() > 0.01 and samples[0] != 0
         agree(chrome.execute_script(READ), bank, tmp_path / "captured.wav")
         assert chrome.find_element("id", "name").text == "pump"
-        assert [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"] == []
-        wait(lambda: chrome.execute_script("return navigator.serviceWorker.controller !== null"))
+        errors = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+        assert all("ERR_CONNECTION_REFUSED" in entry["message"] for entry in errors)
         chrome.save_screenshot(str(tmp_path / "page.png"))
+
+
+def test_a_microphone_that_the_browser_resamples_is_said(bank, tmp_path):
+    """The track of a stand-in for the microphone runs at another rate than the package."""
+    folder = tmp_path / "pump.edge"
+    assert main(["export", str(bank), "--out", str(folder)]) == 0
+    pretend = (
+        "const real = MediaStreamTrack.prototype.getSettings; MediaStreamTrack.prototype.getSettings = function () "
+    )
+    with browser(write(tmp_path / "heard.wav", hum(3.0, seed=1))) as chrome, served(folder) as address:
+        for settings, says in (
+            ("{ sampleRate: 44100 }", "runs at 44100 Hz and the browser resamples it"),
+            ("{ sampleRate: undefined }", "does not say at which rate the microphone runs"),
+            ("{ noiseSuppression: true }", "does not switch off noiseSuppression"),
+        ):
+            chrome.get(address)
+            assert chrome.execute_async_script(READY) is True
+            chrome.execute_script(pretend + f"{{ return {{ ...real.call(this), ...{settings} }}; }}")
+            chrome.find_element("id", "listen").click()
+            wait(lambda: chrome.find_element("id", "listen").text == "Stop")
+            assert says in chrome.find_element("id", "notice").text
 
 
 def test_what_is_vendored_is_what_the_notice_lists():

@@ -105,14 +105,21 @@ async function listen() {
   const context = new AudioContext({ sampleRate: facts.sample_rate });
   rate = context.sampleRate;
   const said = [];
-  if (set.sampleRate && set.sampleRate !== facts.sample_rate)
+  if (rate !== facts.sample_rate) {
+    track.stop();
+    await context.close();
+    throw new Error(`This browser hears at ${rate} Hz, this machine at ${facts.sample_rate} Hz: export the package with --rate ${rate}.`);
+  }
+  if (!set.sampleRate)
+    said.push(`This browser does not say at which rate the microphone runs. Where that is not ${facts.sample_rate} Hz, it resamples, which shifts scores.`);
+  else if (set.sampleRate !== facts.sample_rate)
     said.push(`The microphone runs at ${set.sampleRate} Hz and the browser resamples it, which shifts scores: export the package with --rate ${set.sampleRate}.`);
   for (const name of ["echoCancellation", "noiseSuppression", "autoGainControl"])
     if (set[name]) said.push(`This browser does not switch off ${name}; scores are not comparable.`);
   notice(said.join(" "));
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" })));
   const node = new AudioWorkletNode(context, "blocks", { numberOfOutputs: 0 }), windows = new Windows();
-  let gathered = [], count = 0, waiting = 0;
+  let gathered = [], count = 0, waiting = 0, silent = true;
   const flush = (last) => {
     const block = new Float32Array(count);
     count = 0;
@@ -125,7 +132,17 @@ async function listen() {
     waiting += ready.length;
     return enqueue(ready).then(() => { waiting -= ready.length; });
   };
-  node.port.onmessage = ({ data }) => { gathered.push(data); count += data.length; if (count >= facts.sample_rate / 4) flush(false); };
+  node.port.onmessage = ({ data }) => {
+    if (silent) { // a browser begins with zeros, which no microphone gives
+      const first = data.findIndex((x) => x !== 0);
+      if (first < 0) return;
+      data = data.slice(first);
+      silent = false;
+    }
+    gathered.push(data);
+    count += data.length;
+    if (count >= facts.sample_rate / 4) flush(false);
+  };
   context.createMediaStreamSource(stream).connect(node);
   $("listen").textContent = "Stop";
   $("save").disabled = false;
