@@ -16,6 +16,7 @@ import soxr
 from echobank.cli import main
 from echobank.edge import bundle
 from echobank.machines.machine import open_machine
+from echobank.machines.verdict import ODD_BAND
 from tests.machines.sounds import hum, with_tone, write
 from tests.requirements import require
 
@@ -79,6 +80,7 @@ def agree(verdicts, bank, path):
     for found, verdict in zip(verdicts, expected, strict=True):
         assert found["score"] == pytest.approx(verdict.score, rel=1e-6)
         assert found["decision"] == verdict.decision and found["nearest"] == verdict.nearest
+        assert bool(found["odd"]) == any(odd.kind == ODD_BAND for odd in verdict.findings)
 
 
 def score_file(chrome, bank, path):

@@ -83,6 +83,8 @@ def _export_machine(args: argparse.Namespace) -> int:
         f"{result.largest:.1e} of their value, {result.decisions} decisions differ, {result.neighbours} nearest "
         f"recordings differ{ties}; the score next to the threshold is {result.margin:.1e} of it away"
     )
+    if result.odd_bands:
+        print(f"{result.odd_bands} flags odd_band differ")
     if args.int8:
         print(f"--int8: rank correlation of the scores {result.rank:.4f}, largest change {result.largest:.1%}")
     if result.decisions or not result.windows:

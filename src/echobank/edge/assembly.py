@@ -1,11 +1,13 @@
 """Assembly: a machine as one graph, from samples at the recorder's rate to score, p-value, decision and nearest row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from echobank.data.channels import ChannelName
 from echobank.edge.nodes import Graph
+from echobank.edge.odd_band import NAMES, odd_band
 from echobank.edge.polyphase import Polyphase, polyphase
 from echobank.edge.pooled import embedded
 from echobank.edge.tails import Tails
@@ -21,9 +23,8 @@ class Assembled:
     """A machine as a graph.
 
     Attributes:
-        graph: Inputs `samples`, and at another rate than the encoder's `skip`, `count`, `first` and
-            `under`; outputs `score`,
-            `p_value`, `decision` and `nearest`, one number each.
+        graph: Inputs `samples`, and at another rate than the encoder's `skip`, `count`, `first` and `under`; outputs
+            `score`, `p_value`, `decision`, `nearest`, and the band that is odd, zeros for none, one number each.
         sample_rate: The recorder's rate, Hz.
         resampler: What leads to the encoder's rate; None at that rate.
         channel: The channel that it hears, from 0.
@@ -57,8 +58,9 @@ def assemble_graph(machine: Machine, sample_rate: int | None = None, int8: bool 
     heard = HeardSound("samples", "samples", rate) if resampler is None else _resampled(graph, resampler, rate)
     vector = embedded(graph, heard, listener.encoder, listener.pooling, listener.layer, int8)
     tails = Tails(graph)
-    score = tails.score(machine.backend, vector)
-    _outputs(graph, machine, score, tails.nearest(machine.backend, vector))
+    near = tails.nearest(machine.backend, vector)
+    odd = odd_band(graph, heard.samples, wanted, machine.flags, near)
+    _outputs(graph, machine, tails.score(machine.backend, vector), near, odd)
     return Assembled(graph, rate, resampler, channel)
 
 
@@ -88,7 +90,7 @@ def _resampled(graph: Graph, resampler: Polyphase, rate: int) -> HeardSound:
     return HeardSound(window, graph.slice("samples", ends[0], ends[1]), rate)
 
 
-def _outputs(graph: Graph, machine: Machine, score: str, nearest: str) -> None:
+def _outputs(graph: Graph, machine: Machine, score: str, nearest: str, odd: Sequence[str]) -> None:
     table = machine.calibration
     below = graph.add("Less", graph.constant(table.scores, np.float64), score)
     place = graph.total(graph.cast(below, "int64"), 0, keep=True)
@@ -97,6 +99,7 @@ def _outputs(graph: Graph, machine: Machine, score: str, nearest: str) -> None:
     p_value = graph.add("Div", above, graph.constant(float(table.groups + 1), np.float64))
     alarm = graph.add("Greater", score, graph.constant(machine.threshold, np.float64))
     results = {"score": score, "p_value": p_value, "decision": graph.cast(alarm, "int64"), "nearest": nearest}
+    results |= dict(zip(NAMES, odd, strict=True))
     for name, result in results.items():
         graph.result(name, result)
-        graph.outputs.append((name, "float64" if name in ("score", "p_value") else "int64", [1]))
+        graph.outputs.append((name, "int64" if name in ("decision", "nearest") else "float64", [1]))

@@ -17,7 +17,7 @@ from echobank.errors import BankError, EchobankError, WeightsError
 from echobank.machines.archive import bank_file
 from echobank.machines.machine import Machine
 from echobank.machines.score import score_stream
-from echobank.machines.verdict import Verdict
+from echobank.machines.verdict import ODD_BAND, Verdict
 from echobank.progress import Progress, silent
 from echobank.storage import sha256_file
 
@@ -40,6 +40,7 @@ class EdgeParity:
         neighbours: Windows whose nearest healthy row differs.
         ties: Those of them for which both rows are equally near, up to `TIE`.
         rank: Spearman correlation of the two scores; NaN for fewer than three windows.
+        odd_bands: Windows whose flag `odd_band`, or its band, differs.
         left_out: (recording, reason) of those that could not be compared.
     """
 
@@ -51,12 +52,13 @@ class EdgeParity:
     neighbours: int
     ties: int
     rank: float
+    odd_bands: int
     left_out: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class EdgeScore:
-    """What a graph says of one window."""
+    """What a graph says of one window; `odd_band` is its edges in Hz and how far it stands out, or empty."""
 
     start: float
     seconds: float
@@ -64,6 +66,7 @@ class EdgeScore:
     p_value: float
     decision: int
     nearest: int
+    odd_band: tuple[float, ...]
 
 
 class EdgeRunner:
@@ -96,9 +99,10 @@ class EdgeRunner:
         """Yield what the graph says of each window of a recording float32[T] at the package's rate."""
         for begin, count in cuts(len(samples), self.facts):
             outputs: Sequence[Any] = self._session.run(None, fed(samples, begin, count, self.facts))
-            score, p_value, decision, nearest = (output.item() for output in outputs)
+            score, p_value, decision, nearest, *odd = (output.item() for output in outputs)
             rate = self.facts.encoder_rate
-            yield EdgeScore(begin / rate, count / rate, score, p_value, decision, nearest)
+            band = tuple(odd) if any(odd) else ()
+            yield EdgeScore(begin / rate, count / rate, score, p_value, decision, nearest, band)
 
 
 def cuts(length: int, facts: EdgeFacts) -> Iterator[tuple[int, int]]:
@@ -167,7 +171,7 @@ class _Compared:
         self._machine = machine
         self._rows = {(row.file, round(row.start, 3)): number for number, row in enumerate(machine.bank.rows)}
         self._scores: list[tuple[float, float]] = []
-        self._recordings = self._decisions = self._neighbours = self._ties = 0
+        self._recordings = self._decisions = self._neighbours = self._ties = self._odd_bands = 0
 
     def take(self, path: Path, verdicts: Sequence[Verdict], ours: Sequence[EdgeScore]) -> None:
         """Add a recording: what the machine and what the package says of each window."""
@@ -176,6 +180,8 @@ class _Compared:
             assert verdict.score is not None and verdict.nearest_start is not None
             self._scores.append((verdict.score, scored.score))
             self._decisions += verdict.decision != scored.decision
+            bands = [(odd.low_hz, odd.high_hz) for odd in verdict.findings if odd.kind == ODD_BAND]
+            self._odd_bands += bands != ([scored.odd_band[:2]] if scored.odd_band else [])
             near = self._rows[verdict.nearest, verdict.nearest_start]
             if near != scored.nearest:
                 self._neighbours += 1
@@ -199,6 +205,7 @@ class _Compared:
             decisions=self._decisions,
             neighbours=self._neighbours,
             ties=self._ties,
+            odd_bands=self._odd_bands,
             rank=_rank_correlation(theirs, ours),
             left_out=tuple(left_out),
         )

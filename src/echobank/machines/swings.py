@@ -20,7 +20,7 @@ FRAME_SECONDS = 0.032
 BLOCK = 3  # frames
 BLOCKS = 4  # blocks that a level is the mean of
 QUIET = 4  # one level in so many lies below the one that a rise is measured from
-_FEWEST = 8  # levels; a shorter window has no rest to compare with
+FEWEST = 8  # levels; a shorter window has no rest to compare with
 _FULL_SCALE = np.float32(32768.0)  # as `models.logmel`
 
 
@@ -57,7 +57,7 @@ def swings_of(samples: Float32, rate: int) -> Swings:
     blocks = block_levels(samples, rate)
     mean, levels = blocks.mean(axis=0), _levels(blocks)
     count = len(levels)
-    if count < _FEWEST:
+    if count < FEWEST:
         return Swings(mean, mean, mean, np.zeros_like(mean), np.zeros_like(mean))
     ordered = np.sort(levels, axis=0)  # quicker than a partition
     low, most = ordered[count // QUIET], ordered[-1]
@@ -90,8 +90,8 @@ def block_levels(samples: Float32, rate: int) -> Float32:
         samples = np.pad(samples, (0, size + (BLOCK - 1) * hop - len(samples)))
     frames = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
     frames = frames[: len(frames) // BLOCK * BLOCK]
-    power = powers(frames, _window(size)).reshape(-1, BLOCK, size // 2 + 1)
-    blocks = power.mean(axis=1) @ _filters(rate, size)
+    power = powers(frames, frame_window(size)).reshape(-1, BLOCK, size // 2 + 1)
+    blocks = power.mean(axis=1) @ mel_weights(rate, size)
     levels: Float32 = np.float32(10.0) * np.log10(np.maximum(blocks, FLOOR))
     return levels
 
@@ -110,14 +110,14 @@ def even_size(seconds: float, rate: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _window(size: int) -> Float32:
+def frame_window(size: int) -> Float32:
     """Return a Hann window times the full scale of 16 bits, so that levels have the scale of log-mel power."""
     window: Float32 = (np.hanning(size + 2)[1:-1] * _FULL_SCALE).astype(np.float32)
     return window
 
 
 @lru_cache(maxsize=4)
-def _filters(rate: int, length: int) -> Float32:
+def mel_weights(rate: int, length: int) -> Float32:
     """Return the mel filters of `models.logmel` for the lines of a transform, float32[length // 2 + 1, M]."""
     low, middle, high = mel_of(mel_edges_hz()).T
     lines = mel_of(np.arange(length // 2 + 1, dtype=np.float64) * (rate / length))[:, None]

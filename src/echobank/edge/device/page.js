@@ -51,7 +51,12 @@ async function score({ start, seconds, inputs }) {
   const began = performance.now(), out = await session.run(inputs);
   const [file, from] = facts.rows[Number(out.nearest.data[0])];
   show({ start, seconds, score: out.score.data[0], p_value: out.p_value.data[0], decision: Number(out.decision.data[0]),
-    nearest: file, nearest_start: from, ms: performance.now() - began });
+    nearest: file, nearest_start: from, odd: band(out), ms: performance.now() - began });
+}
+
+function band(out) { // the band that stands out, in words; empty where none does
+  const [low, high, db] = ["odd_low_hz", "odd_high_hz", "odd_db"].map((name) => out[name].data[0]);
+  return db ? `${Math.round(low)} to ${Math.round(high)} Hz, ${Math.abs(db).toFixed(1)} dB ${db > 0 ? "up" : "down"}` : "";
 }
 
 function show(verdict) {
@@ -62,8 +67,9 @@ function show(verdict) {
   $("bar").firstElementChild.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
   $("said").textContent = `${verdict.decision ? "Anomalous" : "Healthy"}: threshold ${number(facts.threshold)}, ` +
     `${Math.round(verdict.ms)} ms per window`;
+  $("odd").textContent = verdict.odd && `Odd band: ${verdict.odd}`;
   const row = $("rows").insertRow(0);
-  for (const text of [`${verdict.start.toFixed(1)} s`, number(verdict.score), number(verdict.p_value), verdict.nearest])
+  for (const text of [`${verdict.start.toFixed(1)} s`, number(verdict.score), number(verdict.p_value), verdict.odd, verdict.nearest])
     row.insertCell().textContent = text;
   while ($("rows").rows.length > 50) $("rows").deleteRow(-1);
 }
