@@ -7,10 +7,14 @@ import argparse
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echobank.cli.own import rate
 from echobank.cli.progress import bar
 from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED, ConfigError
+
+if TYPE_CHECKING:
+    from echobank.edge.parity import EdgeParity
 
 _LARGE = 100_000_000  # bytes from which a package takes its time
 
@@ -77,6 +81,17 @@ def _export_machine(args: argparse.Namespace) -> int:
     result = compare_package(machine, args.encoder, args.out, clips, bar)
     for file, reason in result.left_out:
         print(f"skipped: {reason or file}", file=sys.stderr)
+    if not result.windows:
+        print(f"nothing was compared: give recordings of {facts.sample_rate} Hz to --check", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    _print_parity(result, args.int8)
+    if result.decisions:
+        return EXIT_BAD_INPUT
+    return EXIT_SKIPPED if result.left_out else EXIT_OK
+
+
+def _print_parity(result: "EdgeParity", int8: bool) -> None:
+    """Say how far a package is from its machine."""
     ties = f" ({result.ties} of them equally near)" if result.ties else ""
     print(
         f"over {result.windows} windows of {result.recordings} recordings: scores differ by at most "
@@ -85,11 +100,8 @@ def _export_machine(args: argparse.Namespace) -> int:
     )
     if result.odd_bands:
         print(f"{result.odd_bands} flags odd_band differ")
-    if args.int8:
+    if int8:
         print(f"--int8: rank correlation of the scores {result.rank:.4f}, largest change {result.largest:.1%}")
-    if result.decisions or not result.windows:
-        return EXIT_BAD_INPUT
-    return EXIT_SKIPPED if result.left_out else EXIT_OK
 
 
 def _announced(size: int) -> None:

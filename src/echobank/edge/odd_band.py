@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from echobank.edge.framing import framed, power_spectra
 from echobank.edge.nodes import Graph
 from echobank.machines.flags import LEAST_DB, Flags
 from echobank.machines.swings import (
@@ -18,7 +17,6 @@ from echobank.machines.swings import (
 from echobank.models.logmel import FLOOR, MELS, mel_edges_hz
 
 NAMES = ("odd_low_hz", "odd_high_hz", "odd_db")
-_END = int(np.iinfo(np.int64).max)
 _DB = 10 / np.log(10)
 
 
@@ -66,22 +64,27 @@ def odd_band(graph: Graph, samples: str, rate: int, flags: Flags | None, near: s
 
 
 def _blocks(graph: Graph, samples: str, rate: int) -> str:
-    """Return the level of each block and mel bin, float64[N, M], dB, as `swings.block_levels`."""
+    """Return the level of each block and mel bin, float64[N, M], dB, as `swings.block_levels`.
+
+    The transform of a frame is one convolution in float32, of the lines that a mel bin takes: it needs little memory.
+    """
     size = even_size(FRAME_SECONDS, rate)
     wanted = graph.constant([size + (BLOCK - 1) * (size // 2)], np.int64)
     nothing = graph.constant([0], np.int64)
     short = graph.add("Max", graph.add("Sub", wanted, graph.length(samples)), nothing)
     padded = graph.add("Pad", samples, graph.add("Concat", nothing, short, axis=0))
-    frames = framed(graph, graph.cast(padded, "float64"), size, size // 2)
-    shaped = graph.add("Mul", frames, graph.constant(frame_window(size), np.float64))
-    tall = next(number for number in range(int(size**0.5), 0, -1) if size % (2 * number) == 0)
-    power, lines = power_spectra(graph, shaped, tall, size // tall)
+    weights = mel_weights(rate, size)
+    lines = np.flatnonzero(weights.any(axis=1))
+    turns = frame_window(size) * np.exp(-2j * np.pi * (np.outer(lines, np.arange(size)) % size) / size)
+    kernels = graph.constant(np.concatenate((turns.real, turns.imag))[:, None], np.float32)
+    parts = graph.add("Conv", graph.shape(padded, (1, 1, -1)), kernels, strides=[size // 2])
+    squares = graph.shape(graph.add("Mul", parts, parts), (2, len(lines), -1))
+    power = graph.add("Transpose", graph.total(squares, 0), perm=[1, 0])
     block = graph.constant([BLOCK], np.int64)
     whole = graph.add("Mul", graph.add("Div", graph.length(power), block), block)
     means = graph.mean(graph.shape(graph.slice(power, 0, whole), (-1, BLOCK, len(lines))), 1)
-    weights = np.zeros((len(lines), MELS))
-    weights[lines <= size // 2] = mel_weights(rate, size)[lines[lines <= size // 2]]
-    floored = graph.add("Max", graph.add("MatMul", means, graph.constant(weights)), graph.constant(FLOOR, np.float64))
+    bins = graph.cast(graph.add("MatMul", means, graph.constant(weights[lines])), "float64")
+    floored = graph.add("Max", bins, graph.constant(FLOOR, np.float64))
     return graph.add("Mul", graph.add("Log", floored), graph.constant(_DB, np.float64))
 
 
