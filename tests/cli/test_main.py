@@ -66,7 +66,7 @@ def test_every_command_is_a_module_and_every_module_a_command_or_a_helper():
             2,
             "echobank: a.wav: not audio; record again\n",
         ),
-        (KeyboardInterrupt(), 130, "echobank: interrupted; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "echobank: interrupted; run the same command again to continue\n"),
     ],
 )
 def test_errors_are_one_line(raised, code, line, capsys, monkeypatch):

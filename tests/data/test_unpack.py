@@ -49,7 +49,7 @@ def test_a_damaged_archive_is_an_error(tmp_path, damage):
         content[200] ^= 255
     path = tmp_path / "dev_fan.zip"
     path.write_bytes({"text": b"<html>", "half": content[: len(content) // 2]}.get(damage, content))
-    with pytest.raises(DownloadError, match=r"dev_fan\.zip: not a whole zip file"):
+    with pytest.raises(DownloadError, match=r"dev_fan\.zip: not a complete zip file"):
         unpack(path, tmp_path / "fan")
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
 

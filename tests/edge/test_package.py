@@ -210,7 +210,7 @@ def test_a_folder_of_something_else_is_left_alone(bank, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main(["export", str(bank), "--out", str(tmp_path / "mine")]) == 2
-    assert "no edge package" in capsys.readouterr().err
+    assert "not an edge package" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 

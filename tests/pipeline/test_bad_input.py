@@ -166,7 +166,7 @@ def test_ctrl_c_ends_in_one_line_and_the_next_run_goes_on(own_project, command):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert err.strip() == "echobank: interrupted; run the same command again to go on"
+    assert err.strip() == "echobank: interrupted; run the same command again to continue"
     assert own_project.all() == [0, 0, 0]
 
 

@@ -156,7 +156,7 @@ def test_what_is_in_the_way_is_left_alone(kept, places, tmp_path, capsys):
         client.post(UPLOAD, content=sound(odd=True))
         assert main(["serve", *options(kept), "--backup", str(file)]) == 0
     assert main(["serve", *options(kept), "--restore", str(file)]) == 2
-    assert "there is something in the way" in capsys.readouterr().err
+    assert "the folder already exists" in capsys.readouterr().err
     banks, folder, _ = places
     if not kept.database:
         return
@@ -181,10 +181,10 @@ def strange(name, kind=tarfile.REGTYPE):
     [
         (lambda path: None, "no such backup"),
         (lambda path: path.write_bytes(b"x" * 5000), "not a backup"),
-        (strange("../../evil"), "something strange"),
-        (strange("data/../../evil"), "something strange"),
-        (strange("/etc/cron.d/evil"), "something strange"),
-        (strange("data/link", tarfile.SYMTYPE), "something strange"),
+        (strange("../../evil"), "does not belong there"),
+        (strange("data/../../evil"), "does not belong there"),
+        (strange("/etc/cron.d/evil"), "does not belong there"),
+        (strange("data/link", tarfile.SYMTYPE), "does not belong there"),
         (strange("data/x"), "no such backup, or one that is cut off"),
     ],
 )
@@ -200,7 +200,7 @@ def test_what_is_no_backup_leaves_nothing(tmp_path, capsys, write, said):
 def test_a_folder_without_a_service_has_no_backup(bank, tmp_path, capsys):
     words = ["serve", str(bank.parent), "--data", str(tmp_path / "nothing"), "--backup", str(tmp_path / "x.tar")]
     assert main(words) == 2
-    assert "no service keeps anything here" in capsys.readouterr().err and not (tmp_path / "x.tar").exists()
+    assert "this is not the folder of a service" in capsys.readouterr().err and not (tmp_path / "x.tar").exists()
 
 
 def test_a_backup_is_read_by_a_newer_schema(tmp_path):

@@ -129,7 +129,7 @@ def test_a_login_shows_what_its_token_allows(shift):
     page.open(f"{client.base_url}/#/machines/pump")
     page.one("#token").send_keys("wrong")
     page.click("form button")
-    page.until(lambda: "not known" in page.text(".box.trouble"), "the refusal")
+    page.until(lambda: "unknown or has expired" in page.text(".box.trouble"), "the refusal")
     page.one("#token").clear()
     page.one("#token").send_keys(made)
     page.click("form button")

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EchobankError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+        return _fail("interrupted; run the same command again to continue", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
@@ -73,7 +73,7 @@ def _without_command(word: str) -> int:
         return 0
     if word in ("", "-h", "--help"):
         print(f"usage: echobank <command> [options]\n\n{overview()}")
-        print(f"\n`echobank <command> --help` tells more, `echobank --version` the version.\n{_EPILOG}")
+        print(f"\n`echobank <command> --help` lists the options, `echobank --version` prints the version.\n{_EPILOG}")
         return 0 if word else EXIT_BAD_INPUT
     near = get_close_matches(word, COMMANDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}"

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("bank", metavar="BANK", help="folder or file of the bank")
         action.set_defaults(work=work)
         if name in ("info", "diff"):
-            action.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
+            action.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
         if name == "info":
             action.add_argument("--rows", action="store_true", help="list every window with where it came from")
             action.add_argument("--log", action="store_true", help="list every change")
@@ -163,7 +163,7 @@ def _add_nuisance(args: argparse.Namespace, made: dict[str, Any], harvest: "Harv
         raise InputError(str(error)) from error
     path = archive.bank_file(args.bank).parent / NUISANCES / f"{name}{SUFFIX}"
     save_nuisance(path, Nuisance(name, harvest.vectors, made))
-    print(f"{len(harvest.vectors)} windows are remembered as the nuisance {name}; the bank is as before\nwrote {path}")
+    print(f"{len(harvest.vectors)} windows are remembered as the nuisance {name}; the bank is unchanged\nwrote {path}")
     return report_skipped(harvest.skipped)
 
 
@@ -284,6 +284,6 @@ def _say(before: Bank, after: Bank) -> None:
     if before.header.scoring != after.header.scoring and after.header.scoring:
         scoring = after.header.scoring
         params = "".join(f", {key}={value}" for key, value in scoring.params.items())
-        print(f"the rows that are left are scored another way than before: by {scoring.backend}{params}")
+        print(f"the remaining rows are now scored differently: by {scoring.backend}{params}")
     if new <= 0:
         print(ZERO_THRESHOLD, file=sys.stderr)

@@ -34,7 +34,7 @@ def add_from_trend(args: argparse.Namespace, bank: "Bank") -> "Bank":
 
     chosen = next_of(bank, *_trend(bank, Path(args.from_trend)), args.count)
     if not chosen:
-        print("no clip qualifies: none is surely healthy and new", file=sys.stderr)
+        print("no clip qualifies: none is both certainly healthy and new", file=sys.stderr)
         return bank
     for one in chosen:
         print(f"{one.sampled.window.file}, {one.at}, {one.state}")

@@ -93,7 +93,7 @@ def _extras() -> Iterator[Check]:
     try:
         declared = metadata.requires("echobank") or []
     except metadata.PackageNotFoundError:
-        yield Check("extras", MISSING, "echobank runs from its sources", "pip install -e .")
+        yield Check("extras", MISSING, "running from a source tree", "pip install -e .")
         return
     needs: dict[str, list[str]] = {}
     for line in declared:

@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.1,
         metavar="N",
-        help="false alarms of health per year, at the most, in the mean (default: 0.1)",
+        help="most false alarms per year of a healthy machine, on average (default: 0.1)",
     )
     parser.add_argument("--next", type=int, default=0, metavar="N", help="also list N clips to listen to and to add")
-    add_json(parser, "one JSON object in place of the sentences")
+    add_json(parser, "one JSON object instead of sentences")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ GROUPS = {
         "bank": "info, add, remove, merge, compact, calibrate, diff, undo",
         "watch": "score recordings as they land in a folder, and raise events",
         "listen": "listen live to a microphone, standard input or a network stream",
-        "checkup": "say whether a bank is still good after months, since when not, and what to do",
-        "trend": "print what a machine was heard to do: windows, minutes or hours as CSV",
+        "checkup": "check whether a bank is still good after months, since when it is not, and what to do",
+        "trend": "print the history of a machine as CSV: windows, minutes or hours",
         "mute": "acknowledge the sound of an event: it does not alarm until it changes",
         "serve": "serve machines over HTTP: upload recordings, read verdicts and events",
         "export": "write a machine as one folder for a device, or an encoder as ONNX",
@@ -33,7 +33,7 @@ GROUPS = {
         "fleet": "embed, fit and score many machines on Ray",
     },
     "first steps": {
-        "doctor": "check what is installed and at hand, and score one tiny recording",
+        "doctor": "check what is installed and available, and score one tiny recording",
         "synth": "write a synthetic data set in the DCASE 2025 layout",
     },
 }

@@ -32,9 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank decide`."""
     parser.add_argument("--results", metavar="DIR", required=True, help="output.dir of a run, with its banks")
     parser.add_argument("--far", metavar="RATE", type=float, required=True, help="false-alarm rate, for example 0.05")
-    parser.add_argument("--method", default="quantile", choices=tuple(METHODS), help="default: quantile, by domain")
     parser.add_argument(
-        "--leave-out", default="clip", choices=("clip", "state"), help="what a bank's clip is scored without (clip)"
+        "--method", default="quantile", choices=tuple(METHODS), help="how thresholds are found (default: quantile)"
+    )
+    parser.add_argument(
+        "--leave-out",
+        default="clip",
+        choices=("clip", "state"),
+        help="what is left out when a clip of the bank is scored (default: clip)",
     )
     add_json(parser)
 

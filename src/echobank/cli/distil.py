@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--audio", nargs="+", action="extend", default=[], metavar="DIR", help="folders of recordings of any kind")
     add("--out", required=True, metavar="DIR", help="where checkpoint, card, journal and curves go")
     add("--clips", type=int, default=loop.clips, help="distinct clips that are made (%(default)s)")
-    add("--passes", type=float, default=loop.passes, help="how often each is heard (%(default)s)")
+    add("--passes", type=float, default=loop.passes, help="passes over all clips (%(default)s)")
     add("--groups", type=int, default=stream.groups, help="machines or places per batch (%(default)s)")
     add("--members", type=int, default=stream.members, help="clips of each (%(default)s)")
     add("--seconds", type=float, nargs=2, default=stream.seconds, metavar=("MIN", "MAX"), help="length of clips (2 3)")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("fp32", "bf16"), default=loop.precision, help="arithmetic (%(default)s)")
     add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     add("--workers", type=int, default=loop.workers, help="processes that make clips ahead (%(default)s)")
-    add("--seed", type=int, default=stream.seed, help="of everything drawn (%(default)s)")
+    add("--seed", type=int, default=stream.seed, help="seed of all random numbers (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

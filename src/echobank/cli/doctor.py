@@ -1,4 +1,4 @@
-"""Check what is installed and at hand, from the versions to the microphones, and score one tiny recording.
+"""Check what is installed and available, from the versions to the microphones, and score one tiny recording.
 
 One line per part, with what to do where something is missing. The exit code is 3 where something is a problem, else 0:
 what is only missing matters to some commands alone. Nothing is downloaded.
@@ -18,7 +18,7 @@ _COLOURS = {"ok": "green", "missing": "yellow", "problem": "red"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank doctor`."""
-    add_json(parser, "one JSON object in place of lines")
+    add_json(parser, "one JSON object instead of lines")
 
 
 def run(args: argparse.Namespace) -> int:

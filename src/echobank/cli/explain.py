@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bank(parser)
     parser.add_argument("file", metavar="FILE", help="the recording")
     parser.add_argument("--at", type=seconds_from_zero, help="where the window begins (default: the worst window)")
-    parser.add_argument("--json", action="store_true", help="one JSON object in place of sentences")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_far(parser)
     add_without_level(parser)

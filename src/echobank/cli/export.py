@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "encoder", metavar="BANK_OR_ENCODER", help="a bank (banks/pump7), a card's name (beats_base) or a checkpoint"
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="where the package, or the .onnx and .json, goes")
-    parser.add_argument("--rate", type=int, metavar="HZ", help="of a bank: rate of the device's recorder")
-    parser.add_argument("--far", type=rate, metavar="RATE", help="of a bank: false-alarm rate, for example 0.05 or 5%%")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="bank: rate of the device's recorder")
+    parser.add_argument("--far", type=rate, metavar="RATE", help="bank: false-alarm rate, for example 0.05 or 5%%")
     parser.add_argument("--layer", type=int, help="layer whose tokens come out, from 1 (default: the last)")
     parser.add_argument(
         "--int8", action="store_true", help="8-bit weights of BEATs: smaller, and less exact; of a bank with --check"
@@ -114,7 +114,7 @@ def _export_encoder(args: argparse.Namespace) -> int:
 
     for name in ("rate", "far"):
         if getattr(args, name) is not None:
-            raise ConfigError(f"--{name} is for a bank, and this is none", value=args.encoder)
+            raise ConfigError(f"--{name} is for a bank, and this is not one", value=args.encoder)
     require_torch("exporting an encoder")
     from echobank.data.audio import read_clip
     from echobank.models.beats.onnx_export import compare, export_onnx

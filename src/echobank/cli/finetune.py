@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank finetune`."""
     add_config(parser)
     parser.add_argument("--clips", metavar="DIR", help="a handful of normal clips of a new operating state")
-    parser.add_argument("--machine", metavar="NAME", help="machine whose bank takes them in")
+    parser.add_argument("--machine", metavar="NAME", help="machine to whose bank they are added")
     parser.add_argument("--section", metavar="NN", default="00", help="its section (00)")
     parser.add_argument("--no-lora", action="store_true", help="leave the short fine-tuning out of the comparison")
     parser.add_argument("--merge", metavar="ADAPTER", help="write base and adapter as one checkpoint")

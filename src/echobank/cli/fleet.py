@@ -45,8 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source(embed)
     embed.add_argument("--out", metavar="DATASET", required=True, help="folder or s3:// of the dataset")
     embed.add_argument("--window", type=seconds, default=10.0, help="length of a window (default: 10s)")
-    embed.add_argument("--hop", type=seconds, help="distance of windows (default: half a window)")
-    embed.add_argument("--shard", type=int, default=256, metavar="N", help="most recordings per shard (default: 256)")
+    embed.add_argument("--hop", type=seconds, help="step from window to window (default: half a window)")
+    embed.add_argument(
+        "--shard", type=int, default=256, metavar="N", help="at most this many recordings per shard (default: 256)"
+    )
     embed.add_argument("--config", metavar="FILE", help="settings; model.*, data.channel, weights.* apply")
     embed.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="override one setting")
     _add_ray(embed)
@@ -92,10 +94,12 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="local (default), or the address of a cluster: auto, host:port or ray://host:port",
     )
-    parser.add_argument("--actors", type=int, default=0, metavar="N", help="most actors (default: one per core)")
+    parser.add_argument(
+        "--actors", type=int, default=0, metavar="N", help="at most this many actors (default: one per core)"
+    )
     parser.add_argument("--cpus", type=float, default=1.0, help="cores reserved for each actor (default: 1)")
     parser.add_argument("--gpus", type=float, default=0.0, help="GPUs reserved for each actor (default: 0)")
-    parser.add_argument("--retries", type=int, default=3, help="repeats of a task whose actor died (default: 3)")
+    parser.add_argument("--retries", type=int, default=3, help="retries of a task whose actor died (default: 3)")
     parser.add_argument("--spread", action="store_true", help="spread actors over nodes")
 
 

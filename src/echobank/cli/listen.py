@@ -38,22 +38,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", nargs="?", help="bank of the machine, or a folder of banks")
     parser.add_argument("address", metavar="SOURCE", nargs="?", help="where its sound comes from")
     add_engine(parser)
-    parser.add_argument("--source", metavar="NAME=SOURCE", action="append", default=[], help="one of several machines")
+    parser.add_argument(
+        "--source",
+        metavar="NAME=SOURCE",
+        action="append",
+        default=[],
+        help="a source of one of several machines; repeat for each",
+    )
     parser.add_argument("--list", action="store_true", help="list the microphones with their rates")
-    add_json(parser, "with --list: one JSON object in place of lines")
+    add_json(parser, "with --list: one JSON object instead of lines")
     parser.add_argument("--rate", type=int, default=0, metavar="HZ", help="rate of raw samples or of the microphone")
-    parser.add_argument("--channels", type=int, default=0, metavar="N", help="their number of channels (default: 1)")
+    parser.add_argument("--channels", type=int, default=0, metavar="N", help="number of channels (default: 1)")
     parser.add_argument("--format", default="s16le", help="raw samples: u8, s16le, s24le, s32le, f32le or f64le")
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in listen/)")
     parser.add_argument("--clips", metavar="DIR", help="keep the sound of each event as FLAC")
-    parser.add_argument("--before", type=seconds_from_zero, default=10.0, help="of a clip, before the event (10s)")
-    parser.add_argument("--after", type=seconds_from_zero, default=10.0, help="of a clip, after the event (10s)")
+    parser.add_argument(
+        "--before", type=seconds_from_zero, default=10.0, help="sound kept before an event (default: 10s)"
+    )
+    parser.add_argument(
+        "--after", type=seconds_from_zero, default=10.0, help="sound kept after an event (default: 10s)"
+    )
     parser.add_argument("--clip-longest", type=seconds, default=600.0, help="longest clip (default: 10min)")
-    parser.add_argument("--clip-bytes", type=size, default=2 << 30, help="bytes of all clips (default: 2G; 0 for any)")
-    parser.add_argument("--clip-days", type=float, default=0.0, help="age of the oldest clip (default: any)")
-    parser.add_argument("--clip-free", type=size, default=1 << 30, help="bytes of the disk left free (default: 1G)")
+    parser.add_argument(
+        "--clip-bytes", type=size, default=2 << 30, help="size of all clips together (default: 2G; 0: no limit)"
+    )
+    parser.add_argument("--clip-days", type=float, default=0.0, help="remove clips that are older (default: never)")
+    parser.add_argument("--clip-free", type=size, default=1 << 30, help="free disk space to keep (default: 1G)")
     parser.add_argument("--record", metavar="DIR", help="only record, in FLAC files of a minute; needs no bank")
-    parser.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="with --record: how long")
+    parser.add_argument(
+        "--for", dest="duration", type=seconds, metavar="TIME", help="with --record: length of the recording"
+    )
     add_trend(parser)
     add_watching(parser, poll=0.2)
 

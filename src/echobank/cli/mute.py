@@ -14,10 +14,10 @@ from echobank.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank mute`."""
     parser.add_argument("bank", metavar="BANK", help="folder or file of the bank")
-    parser.add_argument("event", metavar="EVENT", help="id of the event, or how it begins")
+    parser.add_argument("event", metavar="EVENT", help="id of the event, or its first characters")
     parser.add_argument("--state", metavar="DIR", help="of the watch (default: listen/ or watch/ beside the bank)")
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="for so long, for example 2h")
+    how.add_argument("--for", dest="duration", type=seconds, metavar="TIME", help="for this long, for example 2h")
     how.add_argument("--until-changed", action="store_true", help="until the sound changes")
 
 

@@ -19,7 +19,7 @@ CSV = (".csv",)
 CHECKPOINT = (".pt", ".pth")
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object in place of the table") -> None:
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON object instead of the table") -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help=what)
 

@@ -58,7 +58,7 @@ def add_trend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trend",
         metavar="DIR",
-        help="keep what was heard, thinned, for `echobank checkup`; banks/NAME/trend is where it looks (needs pyarrow)",
+        help="keep a thinned history for `echobank checkup`, which looks in banks/NAME/trend (needs pyarrow)",
     )
 
 

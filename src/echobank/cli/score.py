@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="TABLE",
-        help="table to write: .csv, .jsonl or .parquet; an interrupted run goes on (default: CSV on standard output)",
+        help="table to write: .csv, .jsonl or .parquet; an interrupted run continues (default: CSV on standard output)",
     )
-    add_json(parser, "JSON lines on standard output in place of CSV")
+    add_json(parser, "JSON lines on standard output instead of CSV")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_trend(parser)
     add_far(parser)

@@ -21,31 +21,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("banks", metavar="BANKS", help="folder of the banks, for example banks")
     add("--data", metavar="DIR", required=True, help="folder of the database and of the sound of events")
     add("--database", metavar="URL", default="", help="postgresql://USER@HOST/NAME (default: SQLite in DIR)")
-    add("--database-password-file", metavar="FILE", help="or the variable ECHOBANK_DATABASE_PASSWORD")
+    add("--database-password-file", metavar="FILE", help="password (or set ECHOBANK_DATABASE_PASSWORD)")
     add("--bind", type=address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default: 127.0.0.1:8080")
-    add("--host", action="append", default=[], metavar="NAME", help="a name by which it may be called")
+    add("--host", action="append", default=[], metavar="NAME", help="a host name that the service answers to")
     add("--tls-cert", metavar="FILE", help="certificate; without one, put the service behind a proxy")
     add("--tls-key", metavar="FILE", help="key of the certificate")
     add("--new-token", metavar="NAME", help="make a token, print it and stop")
-    add("--scopes", default="read", metavar="LIST", help="of --new-token, for example read,upload,curate,audio,admin")
-    add("--backup", metavar="FILE", help="write all that the service keeps, and the banks, to a file and stop")
-    add("--restore", metavar="FILE", help="bring back a backup where nothing is, and stop")
+    add(
+        "--scopes",
+        default="read",
+        metavar="LIST",
+        help="scopes of --new-token, for example read,upload,curate,audio,admin",
+    )
+    add("--backup", metavar="FILE", help="write everything that the service keeps, and the banks, to a file, then stop")
+    add("--restore", metavar="FILE", help="restore a backup into new folders, then stop")
     add("--clips", choices=("all", "no-speech", "none"), default="all", help="sound of events that is kept")
     add("--no-clips", dest="clips", action="store_const", const="none", help="keep no sound at all")
-    add("--keep-clips", type=float, default=0.0, metavar="DAYS", help="age of the oldest clip (default: any)")
-    add("--quota", type=size, default=0, metavar="SIZE", help="bytes of DIR; the oldest clips go first (default: any)")
-    add("--max-upload", type=size, default=64 << 20, metavar="SIZE", help="of a recording (default: 64M)")
-    add("--max-seconds", type=seconds, default=600.0, metavar="TIME", help="of a recording (default: 10min)")
-    add("--min-free", type=size, metavar="SIZE", help="of the disk, left free (default: 1G, at most a twentieth)")
+    add("--keep-clips", type=float, default=0.0, metavar="DAYS", help="remove clips that are older (default: never)")
+    add("--quota", type=size, default=0, metavar="SIZE", help="bytes that DIR may take; the oldest clips go first")
+    add("--max-upload", type=size, default=64 << 20, metavar="SIZE", help="largest recording (default: 64M)")
+    add("--max-seconds", type=seconds, default=600.0, metavar="TIME", help="longest recording (default: 10min)")
+    add("--min-free", type=size, metavar="SIZE", help="free disk space to keep (default: 1G, at most 5 %%)")
     add("--queue", type=int, default=64, metavar="N", help="recordings under way at once (default: 64)")
-    add("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
-    add("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
+    add("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="K of N windows open an event (default: 3/5)")
+    add("--hysteresis", type=float, default=0.3, help="an event closes: 0 at the threshold, 1 at the median")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     add_places(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until it is asked to stop."""
+    """Serve until the process is stopped."""
     require_libraries("serve", ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client"))
     if args.new_token is not None:
         return _make_token(args)
@@ -154,7 +159,7 @@ def _keep_or_bring_back(args: argparse.Namespace) -> int:
         print(f"wrote {args.backup} ({manifest.kind}, {manifest.clips} clips)")
     else:
         manifest = restore_backup(Path(args.restore), banks, folder, args.database)
-        print(f"brought back the backup of {manifest.made} ({manifest.kind}, {manifest.clips} clips)")
+        print(f"restored the backup of {manifest.made} ({manifest.kind}, {manifest.clips} clips)")
     return 0
 
 

@@ -20,21 +20,24 @@ _COUNTS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank synth`."""
-    parser.add_argument("--out", metavar="FOLDER", default="demo/data", help="where it goes (%(default)s)")
+    parser.add_argument("--out", metavar="FOLDER", default="demo/data", help="output folder (%(default)s)")
     parser.add_argument("--machines", metavar="NAME", nargs="+", default=list(MACHINES), help=", ".join(MACHINES))
     parser.add_argument(
-        "--scale", choices=list(SCALES), default="small", help="full is the size of DCASE: 990 + 10 and 200 a machine"
+        "--scale",
+        choices=list(SCALES),
+        default="small",
+        help="full is the size of DCASE: 990 + 10 and 200 clips per machine",
     )
     small, full = SCALES["small"], SCALES["full"]
     for name, text in _COUNTS.items():
         option = f"--{name}" if name not in ("source", "target") else f"--train-{name}"
         counts = f"{getattr(small, name)} or {getattr(full, name)}"
-        parser.add_argument(option, metavar="N", type=int, dest=name, help=f"{text} a machine ({counts})")
+        parser.add_argument(option, metavar="N", type=int, dest=name, help=f"{text} per machine ({counts})")
     parser.add_argument("--seconds", type=float, help=f"length of a clip ({small.seconds:g} or {full.seconds:g})")
     parser.add_argument(
         "--channels", type=int, metavar="N", help="2: a near and a far microphone with shared noise (1)"
     )
-    parser.add_argument("--seed", type=int, help="another seed gives other individuals (0)")
+    parser.add_argument("--seed", type=int, help="another seed makes other individuals (0)")
     parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes; 0: one per core (%(default)s)")
 
 
@@ -44,6 +47,6 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     settings = dataclasses.replace(SCALES[args.scale], **given)
     result = synthesise(args.out, args.machines, settings, args.workers, bar)
-    kept = f", {result.kept} were there" if result.kept else ""
+    kept = f", {result.kept} already there" if result.kept else ""
     print(f"{result.written} clips made{kept}\n{NOTICE}\nwrote {result.root}")
     return 0

@@ -1,4 +1,4 @@
-"""Print what a machine was heard to do: windows, minutes or hours as CSV, from a trend or from a service.
+"""Print the history of a machine as CSV: windows, minutes or hours, from a trend or from a service.
 
 Without an option the trend of the bank is read: BANK/trend. Times are milliseconds since 1970, UTC.
 """
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=moment, default=0, metavar="TIME", help="for example 2026-05-01 (UTC)")
     parser.add_argument("--until", type=moment, default=1 << 53, metavar="TIME", help="to before this time")
     parser.add_argument("--out", metavar="TABLE", help="CSV to write (default: standard output)")
-    add_json(parser, "JSON lines on standard output in place of CSV")
+    add_json(parser, "JSON lines on standard output instead of CSV")
 
 
 def run(args: argparse.Namespace) -> int:

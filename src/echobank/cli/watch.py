@@ -10,9 +10,9 @@ from echobank.cli.watching import add_watching, run_watches, settings_of, sinks_
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank watch`."""
     add_bank(parser)
-    parser.add_argument("folder", metavar="FOLDER", help="where recordings land; sub-folders count")
+    parser.add_argument("folder", metavar="FOLDER", help="folder where recordings land, including sub-folders")
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in watch/)")
-    parser.add_argument("--settle", type=seconds, default=2.0, help="a file must stay the same so long (default: 2s)")
+    parser.add_argument("--settle", type=seconds, default=2.0, help="how long a file must stay unchanged (default: 2s)")
     parser.add_argument("--only-new", action="store_true", help="leave out what is there at the first start")
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
     add_trend(parser)

@@ -24,10 +24,21 @@ if TYPE_CHECKING:
 
 def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     """Add the options of the rule and of the sinks."""
-    parser.add_argument("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="windows that open (default: 3/5)")
-    parser.add_argument("--hysteresis", type=float, default=0.3, help="0 closes at the threshold, 1 at the median")
     parser.add_argument(
-        "--poll", type=seconds, default=poll, help=f"time between two looks (default: {poll:g}s)".replace("%", "%%")
+        "--k-of-n",
+        type=k_of_n,
+        default=(3, 5),
+        metavar="K/N",
+        help="K of N windows above the threshold open an event (default: 3/5)",
+    )
+    parser.add_argument(
+        "--hysteresis",
+        type=float,
+        default=0.3,
+        help="score at which an event closes: 0 the threshold, 1 the healthy median (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--poll", type=seconds, default=poll, help=f"time between two polls (default: {poll:g}s)".replace("%", "%%")
     )
     parser.add_argument(
         "--heartbeat", type=seconds_from_zero, default=60.0, help="time between heartbeats, 0 for none (default: 1min)"
@@ -37,7 +48,7 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
         type=seconds_from_zero,
         default=0.0,
         metavar="TIME",
-        help="open an event no_sound when nothing was heard for so long, for example 5min (default: never)",
+        help="open an event no_sound when nothing was heard for this long, for example 5min (default: never)",
     )
     parser.add_argument(
         "--schedule",
@@ -49,7 +60,9 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     parser.add_argument("--quiet", action="store_true", help="no JSON lines on standard output")
     parser.add_argument("--csv", metavar="FILE", action="append", default=[], help="append every window and event")
     add_places(parser)
-    parser.add_argument("--test-alarm", action="store_true", help="send one message to every sink; say what answered")
+    parser.add_argument(
+        "--test-alarm", action="store_true", help="send one message to every sink and report which ones answered"
+    )
     parser.add_argument("--every-window", action="store_true", help="send scores to webhook and MQTT too")
     add_far(parser)
 
@@ -60,7 +73,9 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mqtt", metavar="URL", action="append", default=[], help="mqtt://host:1883/topic")
     parser.add_argument("--mqtt-user", metavar="NAME", default="", help="user of the broker")
     parser.add_argument("--mqtt-password-file", metavar="FILE", help="or the variable ECHOBANK_MQTT_PASSWORD")
-    parser.add_argument("--mqtt-ca", metavar="FILE", default="", help="certificates that the broker's is signed by")
+    parser.add_argument(
+        "--mqtt-ca", metavar="FILE", default="", help="certificates of the authority that signed the broker's"
+    )
     parser.add_argument("--mqtt-cert", metavar="FILE", default="", help="our own certificate")
     parser.add_argument("--mqtt-key", metavar="FILE", default="", help="its key")
     parser.add_argument(

@@ -122,7 +122,7 @@ def _year(edition: int | str, split: str) -> int:
 
 def _list(session: requests.Session, api: str, record: int, raw: Path) -> list[Archive]:
     """Return the archives of a record, of each the newest revision."""
-    by_hand = f"go on line, or fetch the files of {ZENODO_PAGE}/{record} by hand and unzip them into {raw}"
+    by_hand = f"connect to the internet, or fetch the files of {ZENODO_PAGE}/{record} by hand and unzip them into {raw}"
     try:
         response = session.get(f"{api}/{record}", timeout=_TIMEOUT_SECONDS)
         response.raise_for_status()
@@ -189,8 +189,8 @@ def _fetch(session: requests.Session, archive: Archive, part: Path, progress: Pr
         with part.open("rb") as stream:
             digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except requests.RequestException as error:
-        hint = "run the same command again to go on"
-        raise DownloadError(f"not fetched whole ({_reason(error)})", where=archive.name, hint=hint) from error
+        hint = "run the same command again to continue"
+        raise DownloadError(f"not fetched completely ({_reason(error)})", where=archive.name, hint=hint) from error
     except OSError as error:
         raise DownloadError(f"cannot write ({error.strerror or error})", where=part) from error
     if digest != archive.md5:

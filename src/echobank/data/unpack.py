@@ -41,7 +41,7 @@ def unpack(archive: Path, folder: Path, progress: Progress = silent) -> None:
                 ):
                     shutil.copyfileobj(source, sink, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DownloadError(f"not a whole zip file ({error})", where=archive, hint="download it again") from error
+        raise DownloadError(f"not a complete zip file ({error})", where=archive, hint="download it again") from error
 
 
 def _members(opened: zipfile.ZipFile, archive: Path, machine: str) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:

@@ -133,7 +133,7 @@ def require_free(out: Path) -> None:
         OutputError: It is.
     """
     if out.exists() and not (out / FACTS).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError("there is something that is no edge package", where=out, hint="name another folder")
+        raise OutputError("the folder exists and is not an edge package", where=out, hint="name another folder")
 
 
 def read_facts(folder: Path | str) -> EdgeFacts:

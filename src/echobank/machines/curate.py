@@ -115,7 +115,7 @@ def merge(banks: Sequence[Bank]) -> Bank:
     for other in banks[1:]:
         if other.header.provenance != merged.header.provenance:
             raise BankError(
-                "banks made by different encoders or windows cannot be merged", hint="`bank diff` tells what differs"
+                "banks made by different encoders or windows cannot be merged", hint="`bank diff` shows what differs"
             )
         known = _states(merged)
         for row in other.rows:

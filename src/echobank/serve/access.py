@@ -98,7 +98,7 @@ class Access:
             raise NotAllowedError(429, "too many failures, wait a minute")
         if row is None:
             self._note_failure(client)
-            raise NotAllowedError(401, "the token is not known, or its time is over")
+            raise NotAllowedError(401, "the token is unknown or has expired")
         holder = Holder(row.name, frozenset(row.scopes.split()), row.id)
         if len(self._known) >= _CLIENTS:
             self._known.clear()

@@ -68,7 +68,7 @@ def make_backup(banks: Path, folder: Path, database: str, out: Path) -> Manifest
         OutputError: The file cannot be written.
     """
     if not database and not (folder / SQLITE).is_file():
-        raise InputError("no service keeps anything here", where=folder)
+        raise InputError("this is not the folder of a service", where=folder)
     with atomic_path(out) as temporary, tempfile.TemporaryDirectory(dir=out.parent, prefix=".backup-") as scratch:
         temporary.chmod(0o600)
         with tarfile.open(temporary, "w") as archive:
@@ -100,12 +100,12 @@ def restore_backup(file: Path, banks: Path, folder: Path, database: str) -> Mani
         database: As `ServiceSettings`; of the kind of the backup, and empty.
 
     Raises:
-        InputError: It is no backup, or there is something in the way.
+        InputError: It is no backup, or the folder already exists.
         OutputError: Something cannot be written.
     """
     for place in (banks, folder):
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise InputError("there is something in the way", where=place, hint="give folders that are not there")
+            raise InputError("the folder already exists", where=place, hint="give folders that do not exist yet")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".restore-") as scratch:
         unpacked = Path(scratch)
@@ -162,7 +162,9 @@ def _unpack(file: Path, target: Path) -> Manifest:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
                 if not member.isfile() or not _PLACES.fullmatch(member.name) or ".." in member.name.split("/"):
-                    raise InputError("not a backup, it holds something strange", value=member.name, where=file)
+                    raise InputError(
+                        "not a backup: it holds a file that does not belong there", value=member.name, where=file
+                    )
                 path = target / member.name
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 stream = archive.extractfile(member)

@@ -83,7 +83,7 @@ def declare(name: object, values: object, where: Path | str) -> DeclaredSource:
         ConfigError: A key is unknown or missing, or a value is impossible.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        hint = "take up to 64 letters, figures, dots, dashes and underscores"
+        hint = "take up to 64 letters, digits, dots, dashes and underscores"
         raise ConfigError("not a name of a source", value=name, where=where, hint=hint)
     where = f"{where}: {name}"
     if not isinstance(values, Mapping):

@@ -74,7 +74,7 @@ class Guard:
     def _refusal(self, method: str, headers: dict[str, str], most: int) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self._known(host):
-            return 421, "this service is not called like that; allow the name with --host"
+            return 421, "the service does not answer to this host name; allow it with --host"
         if method not in _SAFE:
             origin = headers.get("origin")
             if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):

@@ -159,7 +159,7 @@ def _copy(source: Any, path: Path) -> str:
 
 def _key(text: str) -> str:
     if not _KEY.fullmatch(text):
-        raise InputError("an idempotency key is 1 to 200 printable ASCII signs without spaces")
+        raise InputError("an idempotency key is 1 to 200 printable ASCII characters without spaces")
     return text
 
 

@@ -125,7 +125,7 @@ def mute(state: Path, event: str, *, seconds: float | None = None) -> str:
     found = sorted((state / _EVENTS).glob(f"*{SUFFIX}"))
     fitting = [path for path in found if path.stem.startswith(event) and event]
     if len(fitting) != 1:
-        what = "several events begin like that" if fitting else "no such event"
+        what = "several events have an id that begins like this" if fitting else "no such event"
         known = ", ".join(path.stem for path in sorted(found, key=_age)[-3:]) or "none"
         raise InputError(what, value=event, where=state, hint=f"the last events are: {known}")
     (path,) = fitting

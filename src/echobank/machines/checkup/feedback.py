@@ -30,7 +30,7 @@ def feedback_findings(
     muted = [event for event in sounds if event["muted"]]
     silent = [event for event in sounds if not (event["opinion"] or event["muted"] or event["acknowledged"])]
     evidence = [
-        f"{len(no_fault)} were said to be no fault, {len(confirmed)} were confirmed, {len(muted)} were muted, "
+        f"{len(no_fault)} were marked as no fault, {len(confirmed)} were confirmed, {len(muted)} were muted, "
         f"{len(silent)} nobody looked at",
     ]
     again = [event for event in no_fault if threshold is not None and (event["peak"] or 0) > threshold]

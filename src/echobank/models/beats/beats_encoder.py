@@ -138,7 +138,7 @@ class BeatsEncoder:
         """
         if not self.model.config.classes:
             raise WeightsError(
-                "these weights tell no classes", value=self.source, hint="use a *_finetuned_* checkpoint"
+                "these weights have no classes", value=self.source, hint="use a *_finetuned_* checkpoint"
             )
         with torch.inference_mode():
             flat = (torch.from_numpy(grid.reshape(1, -1, grid.shape[-1])) for grid in self.tokens(waveforms))
