@@ -22,7 +22,7 @@ from PIL import Image  # noqa: E402
 
 from tests.serve.browsing import browser  # noqa: E402
 
-SIZES = {"page": (1280, 1500), "page-phone": (390, 1500), "page-machines": (1280, 540)}
+SIZES = {"page": (1280, 1720), "page-phone": (390, 1500), "page-machines": (1280, 540)}
 
 
 def run() -> int:

@@ -67,6 +67,13 @@ def hook(receiver):
     return Destination("webhook-1", lambda machine: WebhookSink(receiver.url))
 
 
+def test_a_test_alarm_goes_to_every_place(settings, receiver):
+    with served(settings) as (client, service):
+        service.send_to([hook(receiver)])
+        number = client.post("/api/machines/pump/test-alarm").json()["id"]
+        until(lambda: [(it["id"], it["kind"]) for it in receiver.got] == [(number, "test")])
+
+
 class Home:
     """A client of the broker that sees what is retained, and all that comes."""
 

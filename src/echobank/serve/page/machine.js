@@ -63,7 +63,7 @@ export function machineView(name, wanted, context) {
     const changes = machine.revisions.map((it, i) => ({ at: it.at, text: t("story.revision", { revision: it.revision, action: it.action, rows: plural("story.rows", it.rows), threshold: format.score(it.threshold) }), kind: "bank", newest: i === 0 && it.revision > 1 }));
     const notes = machine.notes.map((it) => ({ at: it.at, kind: "note", text: `${t(`note.${it.action.replaceAll(" ", "")}`)}${it.text ? `: ${it.text}` : ""}${it.author ? ` – ${it.author}` : ""}`, event: it.event }));
     const lines = [...changes, ...notes].sort((a, b) => b.at - a.at).slice(0, 60);
-    replace(story, lines.map((it) => h("li", { class: it.kind }, h("time", { datetime: csv.iso(it.at), title: csv.iso(it.at) }, format.time(it.at)), " ", it.event ? h("a", { href: `#/machines/${encodeURIComponent(name)}/${it.event}` }, it.text) : h("span", {}, it.text),
+    replace(story, !lines.length && h("li", { class: "muted" }, t("story.none")), lines.map((it) => h("li", { class: it.kind }, h("time", { datetime: csv.iso(it.at), title: csv.iso(it.at) }, format.time(it.at)), " ", it.event ? h("a", { href: `#/machines/${encodeURIComponent(name)}/${it.event}` }, it.text) : h("span", {}, it.text),
       it.newest && curate && machine.has_bank && h("button", { class: "link", onclick: undo }, t("action.undo")))));
   }
 

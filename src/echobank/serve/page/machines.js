@@ -36,7 +36,7 @@ export function machinesView({ may }) {
     replace(list, shown.length ? shown.map(line) : h("li", { class: "empty" }, machines.length ? t("machines.none") : empty()));
   }
 
-  const empty = () => h("span", {}, t("machines.empty"), " ", may("admin") && h("a", { href: "#/add" }, t("nav.add")));
+  const empty = () => h("div", { class: "first" }, h("img", { src: "page/icon.svg", alt: "", width: 48, height: 48 }), h("p", {}, t("machines.empty")), may("admin") && h("a", { class: "button main", href: "#/add" }, t("add.title")));
 
   function save() {
     const columns = ["machine", "status", "score", "threshold", "p_value", "open_events", "heard", "revision"];

@@ -12,7 +12,7 @@ const STRINGS = {
 
   "status.odd": "Odd sound", "status.fine": "Healthy", "status.paused": "Paused", "status.trouble": "Trouble", "status.idle": "Nothing heard",
 
-  "machines.title": "Machines", "machines.filter": "Show only", "machines.search": "Find a machine", "machines.none": "No machine matches.", "machines.empty": "No machine is known yet.",
+  "machines.title": "Machines", "machines.filter": "Show only", "machines.search": "Find a machine", "machines.none": "No machine matches.", "machines.empty": "No machine is known yet. All it takes is a minute or more of healthy sound.",
   "machines.since": "since {time} · {count}", "machines.paused": "Paused until {time}: it is heard and does not alarm.", "machines.never": "never heard",
   "events.count.one": "{n} open event", "events.count.other": "{n} open events",
 
@@ -42,7 +42,7 @@ const STRINGS = {
   "undo.title": "Undo the last change of the bank", "undo.text": "The bank is again what it was before its last change, byte for byte.",
   "did.acknowledged": "Acknowledged", "did.confirmed": "Kept as a fault", "did.nofault": "Taken as healthy", "did.muted": "Muted", "did.undone": "Undone", "did.paused": "Paused", "did.resumed": "Alarms are on again", "did.rate": "The threshold was changed", "did.test": "Test alarm sent",
 
-  "story.title": "What was changed when", "story.revision": "Revision {revision}: {action}; {rows}, threshold {threshold}", "story.rows.one": "{n} window", "story.rows.other": "{n} windows",
+  "story.title": "What was changed when", "story.none": "Nothing yet.", "story.revision": "Revision {revision}: {action}; {rows}, threshold {threshold}", "story.rows.one": "{n} window", "story.rows.other": "{n} windows",
   "note.acknowledge": "Acknowledged", "note.confirm": "Said to be a fault", "note.nofault": "Said to be no fault", "note.mute": "Muted", "note.undo": "Taken back", "note.pause": "Paused", "note.resume": "Resumed", "note.rate": "False-alarm rate set", "note.testalarm": "Test alarm sent",
 
   "recordings.one": "{n} recording", "recordings.other": "{n} recordings",
