@@ -8,6 +8,7 @@ OMP_NUM_THREADS=1 python benchmarks/fleet.py --clips 600 --rounds 5 --encoder so
 """
 
 import argparse
+import io
 import json
 import shutil
 import statistics
@@ -27,11 +28,13 @@ REAL = (("dcase2020_slider",), ("dcase2023_toycar_half",), ("bldc_motors", "dcas
 
 PLAIN = """
 import json, os, sys, time
+from dataclasses import replace
 from pathlib import Path
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
 from echobank.machines.fit import machine_config, make_listener
-source, encoder = sys.argv[1:3]
-listener = make_listener(machine_config(None, ["model.embedding=" + encoder]), 10.0, 10.0)
+source, encoder, flags = sys.argv[1:4]
+config = machine_config(None, ["model.embedding=" + encoder])
+listener = replace(make_listener(config, 10.0, 10.0), traits=float(flags) > 0)
 paths = sorted(Path(source).rglob("*.wav"))
 list(listener.hear(paths[:1]))
 wall = time.perf_counter()
@@ -50,8 +53,8 @@ from echobank.fleet.embed_run import EmbedRun
 from echobank.fleet.embedding import EmbedSettings, EmbedWorker
 from echobank.fleet.location import Location
 from echobank.machines.fit import machine_config
-source, encoder, out, actors, shard = sys.argv[1:6]
-config = machine_config(None, ["model.embedding=" + encoder])
+source, encoder, flags, out, actors, shard = sys.argv[1:7]
+config = machine_config(None, ["model.embedding=" + encoder, "scoring.flag_rate=" + flags])
 settings = EmbedSettings(config, 10.0, 10.0, Location(source), Location(out))
 make = partial(EmbedWorker, settings)
 with RayPool(make, PoolSettings(actors=int(actors))) as pool:
@@ -105,15 +108,15 @@ def told(program: str, *arguments: object) -> dict[str, float]:
     return answer
 
 
-def compare(source: Path, scratch: Path, encoder: str, rounds: int, shard: int) -> None:
+def compare(source: Path, scratch: Path, encoder: str, flags: str, rounds: int, shard: int) -> None:
     """Print clips per second of each way and the ratios within each round."""
     ratios: dict[int, list[float]] = {actors: [] for actors in WANTED}
     for number in range(rounds):
-        plain = told(PLAIN, source, encoder)
+        plain = told(PLAIN, source, encoder, flags)
         print(f"round {number}: plain loop on one core {plain['count'] / plain['wall']:.1f} clips/s", flush=True)
         for actors in ratios:
             out = scratch / f"out-{number}-{actors}"
-            fleet = told(FLEET, source, encoder, out, actors, shard)
+            fleet = told(FLEET, source, encoder, flags, out, actors, shard)
             assert fleet["count"] == plain["count"]
             ratios[actors].append(plain["wall"] / fleet["wall"])
             speed = fleet["count"] / fleet["wall"]
@@ -126,6 +129,19 @@ def compare(source: Path, scratch: Path, encoder: str, rounds: int, shard: int) 
         print(f"{said} {actors} actors: median {middle:.2f} of {rounds} rounds, {min(values):.2f} to {max(values):.2f}")
 
 
+def say_flac() -> None:
+    """Print how much smaller real recordings are as FLAC."""
+    found = [path for names in REAL[:2] for path in _real(names, 40)]
+    shares = []
+    for path in found:
+        sound, rate = soundfile.read(path, dtype="int16")
+        packed = io.BytesIO()
+        soundfile.write(packed, sound, rate, format="FLAC")
+        shares.append(len(packed.getvalue()) / path.stat().st_size)
+    if shares:
+        print(f"FLAC: {statistics.median(shares):.2f} of WAV, {len(shares)} real recordings")
+
+
 def main() -> None:
     """Write the recordings and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,11 +149,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shard", type=int, default=256, help="most recordings per shard")
     parser.add_argument("--encoder", default="logmel_stats")
+    parser.add_argument("--no-flags", action="store_true", help="leave out what flags are made of")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         source = write_fleet(scratch / "in", args.clips)
-        compare(source, scratch, args.encoder, args.rounds, args.shard)
+        compare(source, scratch, args.encoder, "0" if args.no_flags else "0.02", args.rounds, args.shard)
+        say_flac()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def stored_in(dataset: str) -> dict[str, Heard]:
 
 def same(one: Heard, other: Heard) -> bool:
     """Tell whether a recording was heard alike, bit for bit."""
-    arrays = ("vectors", "profiles", "starts", "lengths", "levels")
+    arrays = ("vectors", "profiles", "starts", "lengths", "levels", "traits")
     words = ("sha256", "sound_sha256", "source_rate", "seconds", "flags", "error")
     return all(getattr(one, name) == getattr(other, name) for name in words) and all(
         getattr(one, name).tobytes() == getattr(other, name).tobytes() for name in arrays
@@ -129,7 +129,7 @@ def same(one: Heard, other: Heard) -> bool:
 
 def embeddings(source: Path, place: str, scratch: Path, encoder: str, log: Path | None) -> None:
     """Embed with 1, 2 and 3 actors, again, and with one recording more."""
-    listener = make_listener(machine_config(None, [f"model.embedding={encoder}"]), 10.0, 10.0)
+    listener = replace(make_listener(machine_config(None, [f"model.embedding={encoder}"]), 10.0, 10.0), traits=True)
     paths = sorted(source.rglob("*.wav"))
     plain = {
         path.relative_to(source).as_posix(): heard for path, heard in zip(paths, listener.hear(paths), strict=True)

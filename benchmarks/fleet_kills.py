@@ -51,14 +51,14 @@ NAMESPACE = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo 
 
 
 def rows_of(out: Path) -> Counter[tuple[object, ...]]:
-    """Return every row of a dataset, its vector by its bytes, and how often it is there; reads every Parquet file."""
+    """Return every row of a dataset, its arrays by their bytes, and how often it is there; reads every Parquet file."""
     from pyarrow.parquet import ParquetFile
 
     found: Counter[tuple[object, ...]] = Counter()
     for path in out.rglob("*.parquet"):
         with ParquetFile(path) as file:
             for row in file.read().to_pylist():
-                vectors = [np.asarray(row.pop(name), np.float32).tobytes() for name in ("vector", "profile")]
+                vectors = [np.asarray(row.pop(name), np.float32).tobytes() for name in ("vector", "profile", "traits")]
                 found[(*row.values(), *vectors)] += 1
     return found
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def names_in(stored, file):
 
 def same_heard(one, other):
     """Tell whether two recordings were heard alike, bit for bit."""
-    arrays = ("vectors", "profiles", "starts", "lengths", "levels")
+    arrays = ("vectors", "profiles", "starts", "lengths", "levels", "traits")
     if one.error or other.error:
         return one.error == other.error and str(one.path) == str(other.path)
     words = ("path", "sha256", "sound_sha256", "source_rate", "seconds", "flags")
@@ -86,7 +87,7 @@ def plain_loop(source, seconds=2.0, hop=1.0):
     """Return {recording: Heard} by the listener alone."""
     from echobank.machines.fit import machine_config, make_listener
 
-    listener = make_listener(machine_config(None, [ENCODER]), seconds, hop)
+    listener = replace(make_listener(machine_config(None, [ENCODER]), seconds, hop), traits=True)
     paths = sorted(path for path in Path(source).rglob("*.wav"))
     heard = listener.hear(paths)
     return {path.relative_to(source).as_posix(): one for path, one in zip(paths, heard, strict=True)}

@@ -17,7 +17,6 @@ from echobank.fleet.fitting import FitTask, FitWorker, FleetFitSettings, overrid
 from echobank.fleet.location import Location
 from echobank.fleet.scoring import FleetScoreSettings, ScoreTask, ScoreWorker
 from echobank.machines.fit import machine_config
-from echobank.machines.traits import IMPULSES, SWINGS
 from tests.fleet.support import SET, WINDOW, InProcess, heard_in, same_heard, small_fleet
 from tests.fleet.test_embed import embed
 from tests.requirements import needs
@@ -62,8 +61,7 @@ def assert_same_bank(one, other):
     a, b = load_bank(one), load_bank(other)
     assert without_times(a.header.to_header()) == without_times(b.header.to_header())
     assert [without_times(asdict(row)) for row in a.rows] == [without_times(asdict(row)) for row in b.rows]
-    assert np.array_equal(a.vectors, b.vectors)
-    assert b.extras.keys() - a.extras.keys() <= {SWINGS, IMPULSES}  # a dataset keeps no sound to raise flags from
+    assert np.array_equal(a.vectors, b.vectors) and a.extras.keys() == b.extras.keys()
     assert all(np.array_equal(a.extras[name], b.extras[name]) for name in a.extras)
     assert all(np.array_equal(vars(a.own)[name], vars(b.own)[name]) for name in vars(a.own))
 
@@ -81,6 +79,18 @@ def test_banks_are_those_of_fit(here, healthy, dataset, tmp_path, tags, capsys):
         assert main([*argv, "--tags", tags]) == EXIT_OK
         files = (tmp_path / where / machine / "bank.safetensors" for where in ("banks", "own"))
         assert_same_bank(*files)
+
+
+def test_a_dataset_without_what_flags_are_made_of_gives_banks_without_flags(here, healthy, tmp_path, capsys):
+    without = ("--set", "scoring.flag_rate=0")
+    argv = [*WINDOW, *SET, *without]
+    assert fleet("embed", healthy, "--out", tmp_path / "out", *argv) == EXIT_OK
+    assert fleet("fit", tmp_path / "out", "--out", tmp_path / "banks") == EXIT_OK
+    own = ["fit", str(healthy / "pump0"), "--machine", "pump0", "--out", str(tmp_path / "own"), "--tags", "none", *argv]
+    assert main(own) == EXIT_OK
+    assert_same_bank(*(tmp_path / where / "pump0" / "bank.safetensors" for where in ("banks", "own")))
+    assert fleet("fit", tmp_path / "out", "--set", "scoring.flag_rate=0.05") == EXIT_BAD_INPUT
+    assert "the dataset keeps nothing to make flags of" in capsys.readouterr().err
 
 
 def test_a_second_fit_keeps_the_banks_and_a_late_recording_fits_one(here, healthy, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 from echobank.cli import main
 from echobank.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_SKIPPED
 from echobank.fleet.catalog import Listed, catalog_of
-from echobank.fleet.dataset import VectorDataset
+from echobank.fleet.dataset import VectorDataset, key_of
 from echobank.fleet.embed_run import EmbedRun, locked
 from echobank.fleet.embedding import EmbedWorker
 from echobank.fleet.fitting import overrides_of
@@ -117,7 +117,7 @@ def test_a_shard_that_is_there_is_not_written_again(source, tmp_path):
 def test_what_the_system_refuses_and_what_changes_is_left_for_the_next_run(source, tmp_path):
     settings = settings_for(source, tmp_path / "out")
     worker = EmbedWorker(settings)
-    key = worker.ready().cache_key
+    key = key_of(worker.ready(), traits=True)
     good, old, gone = (f"pump0/2026-03-01/{name}.wav" for name in ("0", "1", "gone"))
     stamp = settings.source.stamp(good)
     items = Listed(good, stamp.version, stamp.modified), Listed(old, "1-1", 1), Listed(gone, "2-2", 2)

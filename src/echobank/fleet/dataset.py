@@ -38,7 +38,12 @@ class MadeBy:
     @property
     def key(self) -> str:
         """Name of the folder of shards made so."""
-        return self.provenance.cache_key
+        return key_of(self.provenance, self.traits)
+
+    @property
+    def traits(self) -> bool:
+        """Whether what flags are made of is kept beside the embeddings."""
+        return bool(self.settings.get("traits"))
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values as JSON knows them."""
@@ -70,7 +75,8 @@ class VectorDataset:
         Raises:
             InputError: There is none, or there are several.
         """
-        found = [made for made in self.made_by() if made.key.startswith(key)]
+        there = self.made_by()
+        found = [made for made in there if made.key == key] or [made for made in there if made.key.startswith(key)]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -208,6 +214,11 @@ class Known:
         return frozenset(name for name, _ in self.items)
 
 
+def key_of(made: Provenance, traits: bool) -> str:
+    """Return the name of what is made with a provenance, with or without traits."""
+    return f"{made.cache_key}-traits" if traits else made.cache_key
+
+
 def folder_of(key: str, machine: str, day: str) -> str:
     """Return the folder of a partition in a dataset."""
     return f"embeddings/{key}/machine={quote(machine, safe='')}/day={quote(day, safe='')}"
@@ -229,6 +240,7 @@ def settings_of(config: Config, seconds: float, hop: float) -> dict[str, Any]:
     facts |= {"precision": model.precision, "channel": config.data.channel, "seconds": seconds, "hop": hop}
     parts = joined_names(model.embedding) or [model.embedding]
     weights = config.weights
+    facts["traits"] = config.scoring.flag_rate > 0
     files = [find_weights(part, weights.path, weights.cache)[2] for part in parts]
     facts["weights"] = hashlib.sha256("".join(sha256_file(file) for file in files if file).encode()).hexdigest()
     plain: dict[str, Any] = json.loads(json.dumps({**facts, "version": __version__}))

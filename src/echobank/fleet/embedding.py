@@ -10,7 +10,7 @@ from pathlib import Path
 
 from echobank.data.audio import refused_by_system
 from echobank.errors import BankError
-from echobank.fleet.dataset import VectorDataset, shard_file
+from echobank.fleet.dataset import VectorDataset, key_of, shard_file
 from echobank.fleet.location import Location
 from echobank.fleet.reasons import Reasons
 from echobank.fleet.shards import Counts, Entry, Shard, shard_bytes
@@ -30,7 +30,7 @@ class EmbedSettings:
     """What an actor needs to embed.
 
     Attributes:
-        config: Encoder, pooling and channel.
+        config: Encoder, pooling and channel, and whether flags will be wanted.
         seconds: Length of a window.
         hop: Distance between the beginnings of windows, seconds.
         source: Where the recordings are.
@@ -93,7 +93,7 @@ class EmbedWorker:
             OutputError: The shard cannot be written.
         """
         listener = self._loaded()
-        key = listener.provenance.cache_key
+        key = key_of(listener.provenance, listener.traits)
         if key != shard.key:
             raise BankError(
                 "the encoder on this node is another than on the first", hint="install the same version and weights"
@@ -148,7 +148,7 @@ class EmbedWorker:
         if self._listener is None:
             settings = self._settings
             made = make_listener(settings.config, settings.seconds, settings.hop)
-            self._listener = replace(made, workers=settings.threads)
+            self._listener = replace(made, workers=settings.threads, traits=settings.config.scoring.flag_rate > 0)
         return self._listener
 
 

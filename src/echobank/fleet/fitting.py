@@ -74,7 +74,7 @@ def fit_config(config: Config, made: MadeBy) -> Config:
     """Return the configuration of a fit after checking that it asks for what made the dataset.
 
     Raises:
-        ConfigError: It asks for another encoder, pooling or channel.
+        ConfigError: It asks for another encoder, pooling or channel, or for flags that the dataset cannot give.
     """
     model, settings = config.model, made.settings
     asked = {name: getattr(model, name) for name in ("embedding", "layer", "pooling", "pooling_params", "bands")}
@@ -84,6 +84,9 @@ def fit_config(config: Config, made: MadeBy) -> Config:
             raise ConfigError(
                 f"the dataset was made with {name} {settings[name]!r}", value=value, hint="embed again, or leave it out"
             )
+    if config.scoring.flag_rate > 0 and not made.traits:
+        hint = "embed again without scoring.flag_rate=0"
+        raise ConfigError("the dataset keeps nothing to make flags of", value=config.scoring.flag_rate, hint=hint)
     return config
 
 
@@ -91,7 +94,8 @@ def overrides_of(made: MadeBy) -> tuple[str, ...]:
     """Return the settings that made a dataset as overrides of a configuration."""
     names = ("embedding", "layer", "pooling", "pooling_params", "bands", "precision")
     said = [f"model.{name}={json.dumps(made.settings[name])}" for name in names]
-    return (*said, f"data.channel={made.settings['channel']}")
+    flags = () if made.traits else ("scoring.flag_rate=0",)
+    return (*said, f"data.channel={made.settings['channel']}", *flags)
 
 
 class FitWorker:

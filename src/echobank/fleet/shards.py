@@ -24,7 +24,7 @@ _COUNTS, _SHAPE = b"echobank.counts", b"echobank.shape"
 _WORDS = ("object", "version", "recording", "sha256", "sound_sha256", "flags", "error")
 _FLOATS = ("recording_seconds", "start", "seconds", "level_dbfs")
 _WHOLE = ("modified", "source_rate")
-_VECTORS = ("vector", "profile")
+_VECTORS = {"vector": "vectors", "profile": "profiles", "traits": "traits"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def shard_bytes(entries: Sequence[Entry], counts: Counts) -> bytes:
     import pyarrow.parquet as pq
 
     usable = [entry.heard for entry in entries if not entry.heard.error]
-    shape = [*usable[0].vectors.shape[1:], usable[0].profiles.shape[2]] if usable else []
+    first = usable[0] if usable else None
+    shape = [*first.vectors.shape[1:], first.profiles.shape[2], first.traits.shape[1]] if first else []
     columns: dict[str, list[Any]] = {name: [] for name in (*_WORDS, *_WHOLE, *_FLOATS)}
     for entry in entries:
         for row in _rows(entry):
@@ -119,7 +120,7 @@ def shard_bytes(entries: Sequence[Entry], counts: Counts) -> bytes:
     kinds = {**dict.fromkeys(_WORDS, pa.string()), **dict.fromkeys(_WHOLE, pa.int64())}
     kinds |= dict.fromkeys(_FLOATS, pa.float64())
     arrays = {name: pa.array(values, kinds[name]) for name, values in columns.items()}
-    for name, which in zip(_VECTORS, ("vectors", "profiles"), strict=True):
+    for name, which in _VECTORS.items():
         parts = [row for entry in entries for row in (getattr(entry.heard, which) if not entry.heard.error else [[]])]
         arrays[name] = _lists(pa, parts)
     facts = {_COUNTS: json.dumps(asdict(counts)).encode(), _SHAPE: json.dumps(shape).encode()}
@@ -171,14 +172,14 @@ def entries_in(path: Path, root: str) -> list[Entry]:
     table = _read(path, None)
     columns = {name: table[name].to_pylist() for name in (*_WORDS, *_WHOLE, *_FLOATS)}
     shape = json.loads(table.schema.metadata[_SHAPE])
-    vectors, profiles = ([_row(column) for column in table[name]] for name in _VECTORS)
+    arrays = [[_row(column) for column in table[name]] for name in _VECTORS if name in table.column_names]
     entries: list[Entry] = []
     begin = 0
     for end in _ends(columns["object"], columns["recording"]):
         rows = slice(begin, end)
         item = Listed(columns["object"][begin], columns["version"][begin], columns["modified"][begin])
         one = {name: values[rows] for name, values in columns.items()}
-        entries.append(Entry(item, one["recording"][0], _heard(one, vectors[rows], profiles[rows], shape, root)))
+        entries.append(Entry(item, one["recording"][0], _heard(one, [array[rows] for array in arrays], shape, root)))
         begin = end
     return entries
 
@@ -214,22 +215,23 @@ def _ends(objects: Sequence[str], recordings: Sequence[str]) -> Iterator[int]:
     yield from (i for i in range(1, len(keys) + 1) if i == len(keys) or keys[i] != keys[i - 1])
 
 
-def _heard(one: dict[str, Any], vectors: list[Any], profiles: list[Any], shape: list[int], root: str) -> Heard:
+def _heard(one: dict[str, Any], arrays: list[list[Any]], shape: list[int], root: str) -> Heard:
     path, error, none = Path(root + one["recording"][0]), one["error"][0], np.zeros(0)
     facts = (path, one["sha256"][0], one["source_rate"][0], one["recording_seconds"][0])
     if error:
         empty = np.zeros((0, 1, 1), np.float32), np.zeros((0, 2, 1), np.float32)
         return Heard(*facts, *empty, none, none, none, (), error)
-    bands, dimension, bins = shape
+    bands, dimension, bins, traits = (*shape, 0)[:4]
     return Heard(
         *facts,
-        np.stack(vectors).reshape(-1, bands, dimension),
-        np.stack(profiles).reshape(-1, 2, bins),
+        np.stack(arrays[0]).reshape(-1, bands, dimension),
+        np.stack(arrays[1]).reshape(-1, 2, bins),
         np.array(one["start"]),
         np.array(one["seconds"]),
         np.array(one["level_dbfs"]),
         tuple(tuple(text.split("+")) if text else () for text in one["flags"]),
         sound_sha256=one["sound_sha256"][0],
+        traits=np.stack(arrays[2]) if traits else np.zeros((len(arrays[0]), 0), np.float32),
     )
 
 
