@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from echobank.serve import (
+    checkup_routes,
     event_routes,
     evidence_routes,
     machine_routes,
@@ -22,6 +23,7 @@ from echobank.serve import (
     source_routes,
     upload_routes,
 )
+from echobank.serve.bank_health import BankHealth
 from echobank.serve.evidence import EvidenceShelf
 from echobank.serve.guard import Guard
 from echobank.serve.nursery import Nursery
@@ -35,7 +37,7 @@ _FORM = 4096  # bytes of a form around its file
 _SHUTDOWN_SECONDS = 3
 _ROUTES = (  # what devices ask most comes first: a request is compared with one route after the other
     *(upload_routes, service_routes, machine_routes, event_routes),
-    *(overview_routes, evidence_routes, nursery_routes, package_routes, page_routes, source_routes),
+    *(overview_routes, checkup_routes, evidence_routes, nursery_routes, package_routes, page_routes, source_routes),
 )
 
 
@@ -46,7 +48,8 @@ def make_app(service: Service) -> FastAPI:
     app.state.evidence = EvidenceShelf()
     app.state.nursery = nursery = Nursery(service)
     app.state.packages = packages = PackageShelf(service.settings.folder / "packages")
-    service.at_close += [nursery.close, packages.close]
+    app.state.health = health = BankHealth(service)
+    service.at_close += [nursery.close, packages.close, health.close]
     for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)

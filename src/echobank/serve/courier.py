@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from echobank.serve.intake import now_ms
 from echobank.serve.latest import open_events
 from echobank.serve.schema import events, machines, messages
 from echobank.storage import write_json
-from echobank.watch.events import Heartbeat, Message, OpenEvent, message_from
+from echobank.watch.events import Heartbeat, OpenEvent, message_from
 from echobank.watch.sinks.sink import Sink
 
 MOST_SINKS = 200  # machines that one place hears of; a broker gets one connection per machine
@@ -56,13 +56,17 @@ class Courier:
         engine: The database.
         place: The place.
         folder: Where it keeps how far it is.
+        health_of: Verdict of the last checkup of a machine's bank, for heartbeats.
 
     Raises:
         ConfigError: The address is impossible.
         OutputError: The folder cannot be written.
     """
 
-    def __init__(self, engine: Engine, place: Destination, folder: Path) -> None:
+    def __init__(
+        self, engine: Engine, place: Destination, folder: Path, health_of: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        self._health_of = health_of
         self.name, self.trouble = place.name, ""
         self._engine, self._make, self._file = engine, place.make, folder / f"{place.name}.json"
         self._beats = place.beats
@@ -138,7 +142,7 @@ class Courier:
         for beat in beats:
             sink = self._sink(beat.machine)
             if sink is not None:
-                sink.send([beat])
+                sink.send([replace(beat, health=self._health_of(beat.machine))])
 
     def _sink(self, machine: str) -> Sink | None:
         """Return the sink of a machine; None where the place can have none, or has too many."""
@@ -161,7 +165,7 @@ class Courier:
         write_json(self._file, {"taken": self._taken})
 
 
-def _heartbeats(connection: Connection) -> Iterator[Message]:
+def _heartbeats(connection: Connection) -> Iterator[Heartbeat]:
     """Yield the heartbeat of each machine."""
     now, still = now_ms(), open_events(connection)
     for row in connection.execute(select(machines)).all():

@@ -69,6 +69,7 @@ class Service:
         self._slots, self.dropped = threading.BoundedSemaphore(settings.depth), 0
         self.latency = Histogram("echobank_upload_seconds", "Time until a recording is answered", registry=None)
         self._ended = threading.Event()
+        self.health_of: Callable[[str], str] = lambda _: ""  # of the bank of a machine, for heartbeats
         self.at_close: list[Callable[[], None]] = []  # what else has to end, before the writer does
         self._thinner = threading.Thread(target=self._keep_thin, name="thinning")
         self._thinner.start()
@@ -94,7 +95,9 @@ class Service:
             OutputError: The folder cannot be written.
         """
         for place in places:
-            self.couriers.append(Courier(self.engine, place, self.settings.folder / "places"))
+            self.couriers.append(
+                Courier(self.engine, place, self.settings.folder / "places", lambda name: self.health_of(name))
+            )
 
     def close(self) -> None:
         """Finish what is under way, and let go of everything; a second time does nothing."""

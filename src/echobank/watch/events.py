@@ -154,6 +154,7 @@ class Heartbeat(Message):
         conditions: What was wrong with the sound so far, with start, length and count.
         paused: Why the machine is heard and not alarmed; empty when it is.
         muted: How many windows were like each acknowledged sound, since the start.
+        health: Verdict of the last checkup of its bank: good, look or too little; empty where none was made.
     """
 
     kind: ClassVar[str] = "heartbeat"
@@ -164,12 +165,14 @@ class Heartbeat(Message):
     conditions: tuple[Mapping[str, Any], ...] = ()
     paused: str = ""
     muted: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    health: str = ""
 
     def _facts(self) -> dict[str, Any]:
         event = self.event.to_values() if self.event else None
         facts = {"files": self.files, "event": event, "troubles": list(self.troubles), "age": self.age}
         conditions = [dict(condition) for condition in self.conditions]
-        return {**facts, "conditions": conditions, "paused": self.paused, "muted": dict(self.muted)}
+        more = {"health": self.health} if self.health else {}
+        return {**facts, "conditions": conditions, "paused": self.paused, "muted": dict(self.muted), **more}
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,30 @@ class SilenceClosed(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BankHealthChanged(Message):
+    """A checkup found that a bank needs a look; at most one per machine and week.
+
+    Attributes:
+        verdict: Of the checkup: "look".
+        about: What the worst finding is about: scores, machine, recording chain, ...
+        finding: What it is, in one word.
+        sentence: The same for people.
+        next_step: What to do.
+    """
+
+    kind: ClassVar[str] = "bank_health"
+    verdict: str
+    about: str
+    finding: str
+    sentence: str
+    next_step: str = ""
+
+    def _facts(self) -> dict[str, Any]:
+        facts = {"verdict": self.verdict, "about": self.about, "finding": self.finding}
+        return {**facts, "sentence": self.sentence, "next_step": self.next_step}
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialAlarm(Message):
     """A message that only shows that messages arrive."""
 
@@ -257,5 +284,9 @@ def message_from(values: Mapping[str, Any]) -> Message:
 
 
 _KINDS: dict[str, type[Message]] = {
-    kind.kind: kind for kind in (Scored, Failed, Opened, Closed, Heartbeat, SilenceOpened, SilenceClosed, TrialAlarm)
+    kind.kind: kind
+    for kind in (
+        *(Scored, Failed, Opened, Closed, Heartbeat),
+        *(SilenceOpened, SilenceClosed, BankHealthChanged, TrialAlarm),
+    )
 }

@@ -1,6 +1,7 @@
 // One machine: what it does now, its scores over time, its events, and what was changed when.
 import { get, machinePath, post, query } from "./api.js";
 import { chart } from "./chart.js";
+import { checkupCard } from "./checkup.js";
 import * as csv from "./csv.js";
 import { askUser } from "./dialog.js";
 import { h, replace, throttled } from "./dom.js";
@@ -24,7 +25,7 @@ export function machineView(name, wanted, context) {
   const plot = chart((ends) => { fixed = ends; loadCourse(); });
   const element = h("div", { class: "view" }, h("p", { class: "back" }, h("a", { href: "#/" }, t("machine.all"))), head, boxes, tiles,
     h("section", { class: "card", "aria-label": t("chart.title") }, h("div", { class: "top" }, h("h2", {}, t("chart.title")), h("div", { class: "tools" }, spans, h("button", { onclick: saveScores }, t("csv")))), plot.element),
-    pane,
+    pane, checkupCard(address),
     h("section", { class: "card", "aria-label": t("story.title") }, h("h2", {}, t("story.title")), story));
 
   const loadMachine = () => get(address).then((told) => { machine = told; draw(); });

@@ -42,6 +42,8 @@ const STRINGS = {
   "undo.title": "Undo the last change of the bank", "undo.text": "The bank is again what it was before its last change, byte for byte.",
   "did.acknowledged": "Acknowledged", "did.confirmed": "Kept as a fault", "did.nofault": "Taken as healthy", "did.muted": "Muted", "did.undone": "Undone", "did.paused": "Paused", "did.resumed": "Alarms are on again", "did.rate": "The threshold was changed", "did.test": "Test alarm sent",
 
+  "checkup.title": "Is the bank still good?", "checkup.ask": "Check now", "checkup.good": "The bank is as it was.", "checkup.look": "Something needs a look.", "checkup.toolittle": "Too little was heard to say.", "checkup.made": "Checked {time}", "checkup.next": "Next:",
+
   "story.title": "What was changed when", "story.none": "Nothing yet.", "story.revision": "Revision {revision}: {action}; {rows}, threshold {threshold}", "story.rows.one": "{n} window", "story.rows.other": "{n} windows",
   "note.acknowledge": "Acknowledged", "note.confirm": "Said to be a fault", "note.nofault": "Said to be no fault", "note.mute": "Muted", "note.undo": "Taken back", "note.pause": "Paused", "note.resume": "Resumed", "note.rate": "False-alarm rate set", "note.testalarm": "Test alarm sent",
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from echobank.watch.events import Closed, Message, Opened, SilenceClosed, SilenceOpened, TrialAlarm
+from echobank.watch.events import BankHealthChanged, Closed, Message, Opened, SilenceClosed, SilenceOpened, TrialAlarm
 
-NOTICES = frozenset({"open", "close", "no_sound", "sound", "test"})
+NOTICES = frozenset({"open", "close", "no_sound", "sound", "bank_health", "test"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ def notice_of(message: Message) -> Notice:
         return Notice(f"{name}: no sound", "\n".join(lines), True)
     if isinstance(message, SilenceClosed):
         return Notice(f"{name}: sound again", "\n".join(lines), False)
+    if isinstance(message, BankHealthChanged):
+        lines = [f"{message.sentence[0].upper()}{message.sentence[1:]}.", *lines]
+        if message.next_step:
+            lines.insert(1, f"Next: {message.next_step}.")
+        return Notice(f"{name}: the bank or the recording needs a look", "\n".join(lines), False)
     if isinstance(message, TrialAlarm):
         return Notice(f"{name}: a test of echobank's alarm", "\n".join(lines), False)
     return Notice(f"{name}: {message.kind}", "\n".join(lines), False)

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from echobank.errors import ConfigError, EchobankError
 from echobank.watch.events import Message
 
-EVENTS = frozenset({"open", "close", "error", "heartbeat", "no_sound", "sound", "test"})
+EVENTS = frozenset({"open", "close", "error", "heartbeat", "no_sound", "sound", "bank_health", "test"})
 ROWS = frozenset({"open", "close", "error", "score", "no_sound", "sound"})
 
 
