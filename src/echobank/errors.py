@@ -15,7 +15,7 @@ EXIT_INTERRUPTED = 130
 
 
 class EchobankError(Exception):
-    """Base of every error that a user can do something about.
+    """Base class of errors that a user can act on.
 
     Args:
         what: What is wrong, without a full stop.
@@ -45,7 +45,7 @@ class ConfigError(EchobankError):
 
 
 class AudioError(EchobankError):
-    """One recording that cannot be read or must not be used; the others go on without it."""
+    """One recording that cannot be read or must not be used; the others are still processed."""
 
 
 class WeightsError(EchobankError):

@@ -41,7 +41,7 @@ COMMANDS = {name: text for commands in GROUPS.values() for name, text in command
 
 
 def overview() -> str:
-    """Return the list of commands, a line each under the title of its group."""
+    """Return the list of commands, one per line under the title of its group."""
     width = max(map(len, COMMANDS)) + 2
     groups = (
         "\n".join([f"{title}:", *(f"  {name:<{width}}{text}" for name, text in commands.items())])

@@ -2,7 +2,7 @@
 
 echobank distil --teacher onnx:mn04.onnx soundnet --student beats_tiny --audio recordings/ --out weights/
 writes weights/beats_tiny.pt in the official checkpoint format: give it to any command with --set model.embedding=FILE
-An interrupted run goes on when the same command is given again. On a GPU add --device cuda --workers 16.
+Run the same command again to continue an interrupted run. On a GPU add --device cuda --workers 16.
 """
 
 import argparse

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch and say where the machines lie."""
+    """Fetch and say where the machines are."""
     root = args.root or Path("data") / args.edition
     for folder in download(args.edition, args.split, root, args.machine, bar):
         print(f"wrote {folder}")

@@ -69,7 +69,7 @@ def _levels_before(path: Path) -> list[float]:
 
 
 def describe_harvest(harvest: "Harvest") -> list[str]:
-    """Return what was heard, a sentence per line."""
+    """Return what was heard, one sentence per line."""
     from echobank.machines.health import counted
 
     heard = harvest.heard

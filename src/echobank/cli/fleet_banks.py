@@ -50,7 +50,7 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
 
 
 def fit(args: argparse.Namespace, pool_of: "PoolOf") -> int:
-    """Fit a bank per machine; one that cannot be fitted is a line, and the others go on."""
+    """Fit a bank per machine; one that cannot be fitted is a line, and the others are still processed."""
     from functools import partial
 
     from echobank.fleet.cluster import Lost

@@ -127,7 +127,7 @@ def _settings(args: argparse.Namespace, required: bool) -> "ServiceSettings":
 
 
 def _database(args: argparse.Namespace) -> str:
-    """Return the address of the database with its password, which the command line need not hold."""
+    """Return the address of the database with its password, which need not be on the command line."""
     from echobank.serve.database import with_password
 
     password = secret(args.database_password_file, "ECHOBANK_DATABASE_PASSWORD")

@@ -189,7 +189,7 @@ def try_sinks(sinks: "Sequence[Sink]", machine: str) -> int:
 
 
 def secret(file: str | None, variable: str) -> str:
-    """Return a password from a file or the environment; the command line is for everybody to read."""
+    """Return a password from a file or the environment; every user of the computer can read the command line."""
     if file is None:
         return os.environ.get(variable, "")
     try:
@@ -199,11 +199,11 @@ def secret(file: str | None, variable: str) -> str:
 
 
 def run_watches(watches: "Sequence[Watch]", poll: float, *, until_done: bool) -> None:
-    """Let watches work until the process is asked to stop, or until nothing is left where that is wanted.
+    """Run watches until the process is stopped or, with `until_done`, until nothing is left to do.
 
     Args:
         watches: They take turns.
-        poll: Seconds between two looks when nothing is to be done.
+        poll: Seconds between two polls when there is nothing to do.
         until_done: True stops when every watch is idle.
     """
     stop = threading.Event()
@@ -240,7 +240,7 @@ def k_of_n(text: str) -> tuple[int, int]:
 
 
 def _complain(now: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
-    """Print troubles that are new, and that they are over."""
+    """Print new troubles, and when all of them are over."""
     for trouble in now:
         if trouble not in before:
             print(f"echobank: {trouble}", file=sys.stderr)

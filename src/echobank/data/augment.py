@@ -60,7 +60,7 @@ class Augmentation:
 
 
 def plan(snr: Sequence[float], shifts: Sequence[float], has_noise: bool) -> tuple[Augmentation, ...]:
-    """Return one change a value: ratios in dB (only where there is noise to mix in), then semitones."""
+    """Return one change per value: ratios in dB (only where there is noise to mix in), then semitones."""
     noisy = [Augmentation("snr", float(value)) for value in snr] if has_noise else []
     return (*noisy, *(Augmentation("pitch", float(value)) for value in shifts))
 

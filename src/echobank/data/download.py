@@ -65,7 +65,7 @@ def download(
     progress: Progress = silent,
     api: str = ZENODO_API,
 ) -> list[Path]:
-    """Fetch a data set into <root>/{dev_data,eval_data}/raw/<machine>, or go on where it stopped.
+    """Fetch a data set into <root>/{dev_data,eval_data}/raw/<machine>, or continue where it stopped.
 
     Args:
         edition: Year, or a name such as "dcase2025".
@@ -200,7 +200,7 @@ def _fetch(session: requests.Session, archive: Archive, part: Path, progress: Pr
 
 
 def _transfer(session: requests.Session, archive: Archive, part: Path) -> Iterator[int]:
-    """Append to `part` until it is whole, yielding the size of each piece; goes on from where it broke off.
+    """Append to `part` until it is whole, yielding the size of each piece; continues where it broke off.
 
     Only attempts in a row that bring nothing new count, so a line that breaks often still gets there.
     """

@@ -23,7 +23,7 @@ def memmixup(bank: Bank, *, neighbours: int = 5, share: float = 0.9, metric: str
 
     Args:
         bank: With target rows and others.
-        neighbours: Source rows a target row; as many as there are when there are fewer.
+        neighbours: Source rows per target row; as many as there are when there are fewer.
         share: Of the target row; 0.9 as published (MemMixup).
         metric: Says which rows are near, by the mean over bands.
 

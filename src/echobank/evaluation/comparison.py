@@ -170,7 +170,7 @@ def compare(
 
     Args:
         cells: The settings.
-        scored: For each, one `CellScores` a machine and section, or why it could not be scored.
+        scored: For each, one `CellScores` per machine and section, or why it could not be scored.
         sets: The clips of each machine and section, by any pooling.
         reference: Position of the setting that others are compared with.
         seed: Of the bootstrap.

@@ -158,7 +158,7 @@ def _author(author: Author) -> dict[str, Any]:
 
 
 def _results(evaluation: Evaluation) -> dict[str, Any]:
-    """Return AUC source, AUC target and pAUC in percent; the sections of a machine get a key each."""
+    """Return AUC source, AUC target and pAUC in percent; each section of a machine gets its own key."""
     several = len({result.section for result in evaluation.machines}) > 1
     return {
         f"{result.machine}_section_{result.section}" if several else result.machine: {

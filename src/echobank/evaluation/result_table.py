@@ -71,7 +71,7 @@ def evaluation_facts(evaluation: Evaluation, intervals: Intervals) -> dict[str, 
 
 
 def evaluation_table(evaluation: Evaluation, intervals: Intervals) -> str:
-    """Return AUC source, AUC target and pAUC a machine in percent with 95 % intervals, means, and the score."""
+    """Return AUC source, AUC target and pAUC per machine in percent with 95 % intervals, means, and the score."""
     several = len({result.section for result in evaluation.machines}) > 1
     rows: list[tuple[str, ...]] = [("machine", "AUC source", "AUC target", "pAUC")]
     for result, limits in zip(evaluation.machines, intervals.machines, strict=True):

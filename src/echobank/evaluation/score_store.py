@@ -1,4 +1,4 @@
-"""Scores of a study on disk, so that an interrupted one goes on where it was."""
+"""Scores of a study on disk, so that an interrupted one continues where it stopped."""
 
 import hashlib
 import json

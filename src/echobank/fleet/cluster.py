@@ -1,7 +1,7 @@
 """The cluster: the only module that knows Ray. It starts or joins one, keeps a pool of actors, and hands out tasks.
 
 An actor is a process with one worker in it. Ray starts it again where it or its node dies, and repeats the task; a task
-that fails so several times is given up and reported, and the others go on.
+that fails so several times is given up and reported, and the others are still processed.
 """
 
 import importlib

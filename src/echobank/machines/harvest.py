@@ -1,4 +1,4 @@
-"""Gathering: healthy recordings to the rows of a bank, and what was heard on the way."""
+"""Gathering: from healthy recordings to the rows of a bank, and what was found on the way."""
 
 from collections import Counter
 from collections.abc import Sequence

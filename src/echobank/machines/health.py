@@ -39,7 +39,7 @@ class Health:
         interval: Where the true rate lies, 5th to 95th percentile.
         threshold: The score above which a window is anomalous.
         flag_rate: Rate of each of the flags `odd_band` and `impulses`; None where the bank has none.
-        odd: Recordings that are unlike the others, the strangest first.
+        odd: Recordings that are unlike the others, the most unusual first.
         twins: Pairs of recordings that sound the same.
     """
 
@@ -81,7 +81,7 @@ def health(bank: Bank) -> Health:
 
 
 def odd_ones(bank: Bank) -> tuple[Odd, ...]:
-    """Return the recordings whose leave-one-out score lies far above that of the others, the strangest first."""
+    """Return the recordings whose leave-one-out score lies far above that of the others, the most unusual first."""
     scores = own_scores(bank).scores
     files = bank.columns.words["file"]
     codes, which = files.used()
@@ -127,7 +127,7 @@ def _hours(bank: Bank) -> float:
 
 
 def describe_health(health: Health) -> list[str]:
-    """Return what a bank holds and supports, a sentence per line."""
+    """Return what a bank holds and supports, one sentence per line."""
     states = ", ".join(f"{count} {state}" for state, count in sorted(health.states.items())[:12])
     more = f" and {len(health.states) - 12} more states" if len(health.states) > 12 else ""
     low, high = health.interval

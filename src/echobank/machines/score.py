@@ -1,4 +1,4 @@
-"""Score: many recordings to one table of verdicts, in bounded memory, going on where it was interrupted.
+"""Score: many recordings to one table of verdicts, in bounded memory, continuing where it was interrupted.
 
 Every finished recording is a line of a journal beside the table; the table is written from the journal at the
 end, in one step, and the journal is removed.
@@ -95,7 +95,7 @@ def score_to_table(
     see: Callable[[Verdict], object] = lambda _: None,
     keep: Keep = _nothing,
 ) -> Tally:
-    """Score recordings and write the table; a journal beside it lets an interrupted run go on.
+    """Score recordings and write the table; a journal beside it lets an interrupted run continue.
 
     Args:
         machine: The machine.

@@ -55,7 +55,7 @@ def describe(finding: "Finding", start: float, it: "Explanation") -> str:
 
 
 def describe_impulses(train: "Train", start: float, p_value: float) -> str:
-    """Return impulses in plain words: 4 clicks, 0.3 s apart (3.3 a second), from 4.3 s."""
+    """Return impulses in plain words: 4 clicks, 0.3 s apart (3.3 per second), from 4.3 s."""
     if train.rate_hz:
         apart = f"{1 / train.rate_hz:.2g} s apart ({train.rate_hz:.3g} Hz)"
     else:

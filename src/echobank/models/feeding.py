@@ -138,8 +138,8 @@ def feed(
 ) -> Generator[Fed, None, None]:
     """Yield what comes of each source, in order; sources are asked for some batches ahead.
 
-    A source that cannot be read or embedded, for whatever reason, says why; the others go on. Memory is bounded,
-    whatever the number and length of the sources, but for the outputs of the sources that are under way.
+    A source that cannot be read or embedded, for whatever reason, says why, and the others are still processed. Memory
+    is bounded whatever the number and length of the sources, except for the outputs of sources under way.
 
     Args:
         sources: Clips or recordings.

@@ -31,7 +31,7 @@ class Pooling:
 
     Attributes:
         name: One of `POOLINGS`.
-        bands: Pool over time only and keep one vector a frequency band (BEAM, arXiv 2603.13749).
+        bands: Pool over time only and keep one vector per frequency band (BEAM, arXiv 2603.13749).
         params: Parameters; those left out are filled in with their defaults.
 
     Raises:

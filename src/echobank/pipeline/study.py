@@ -35,7 +35,7 @@ class Studied:
     """What a study found and wrote.
 
     Attributes:
-        results: One a setting, in the order of the grid.
+        results: One per setting, in the order of the grid.
         reference: Position of the setting that others are compared with.
         files: The table, the text and the figure.
         skipped: Recordings that were left out.

@@ -107,7 +107,7 @@ class MachinePage:
         cases: The oddest recordings, explained.
         problems: Why recordings could not be scored or explained; of many the first alone.
         failed: Number of all those.
-        health: What the bank holds and supports, a sentence per line.
+        health: What the bank holds and supports, one sentence per line.
         settings: Name and value of every setting.
         versions: Name and version of every library.
     """

@@ -36,7 +36,7 @@ class FitReport:
     """What a fit found.
 
     Attributes:
-        health: What the bank holds and supports, a sentence per line.
+        health: What the bank holds and supports, one sentence per line.
         odd: Recordings that are unlike the others: name, score, deviations.
         skipped: Recordings, or windows of them, that were left out: name and reason.
         notices: What to know besides.

@@ -31,7 +31,7 @@ class Turns:
 
     Args:
         most: Seconds after which a party begins nothing more while others wait.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
     """
 
     def __init__(self, most: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:

@@ -98,7 +98,7 @@ class Listening:
         """Withdraw a source, and return what it was; None where there is none of this name.
 
         Raises:
-            OutputError: It cannot be written down; then it goes on.
+            OutputError: It cannot be written down; then it keeps running.
         """
         with self._gate:
             source = self._running.get(name)

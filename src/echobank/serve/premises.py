@@ -25,8 +25,8 @@ class ServiceSettings:
         least_free: Bytes of the disk that are left free.
         keeps_clips: Whether sound of anomalous recordings is kept.
         keeps_speech: Whether that sound keeps its band of speech.
-        clip_days: Age in days after which a clip is removed; 0 for any age.
-        quota: Bytes that the folder may take; the oldest clips go first; 0 for any number.
+        clip_days: Age in days after which a clip is removed; 0 sets no limit.
+        quota: Bytes that the folder may take; the oldest clips go first; 0 sets no limit.
         k: As `Rule`.
         n: As `Rule`.
         hysteresis: As `make_rule`.

@@ -30,7 +30,7 @@ class SourceStatus:
     """How a source is.
 
     Attributes:
-        state: "starting", "running", "trouble" (it goes on), "failed" (it is started again later), or "stopped".
+        state: "starting", "running", "trouble" (it still runs), "failed" (it is started again later), or "stopped".
         troubles: What is wrong.
         since: When the state began, ms since 1970.
         starts: How often it was started.

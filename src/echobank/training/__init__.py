@@ -1,1 +1,1 @@
-"""Learning by gradient: a resumable loop, low-rank fine-tuning on normal clips, adapting to a handful of clips."""
+"""Gradient training: a resumable loop, low-rank fine-tuning on normal clips, adapting to a handful of clips."""

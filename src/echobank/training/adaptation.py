@@ -29,7 +29,7 @@ class Way:
     """One way to take new clips in.
 
     Attributes:
-        name: In a word.
+        name: Its name, one word.
         keep: Whether the new clips enter the bank at all.
         enlarge: Whether mixtures of new and known rows enter too.
         backend: Back-end instead of the configured one; empty keeps that.
@@ -96,7 +96,7 @@ class Outcome:
 
 
 def leave_one_out(known: Bank, new: Bank, changed: Float32) -> list[Fold]:
-    """Return a fold a new clip, in which it is the one that was not seen.
+    """Return one fold per new clip, in which it is the one that was not seen.
 
     Args:
         known: The bank as it was.

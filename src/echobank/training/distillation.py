@@ -56,7 +56,7 @@ class Distilled:
 def distil(
     recordings: Sequence[SoundFile], settings: DistilSettings, folder: Path, progress: Progress = silent
 ) -> Distilled:
-    """Train a student; go on where an interrupted run of the same settings and recordings stopped.
+    """Train a student; continue where an interrupted run of the same settings and recordings stopped.
 
     Args:
         recordings: What is listened to beside synthetic machines; there may be none.

@@ -78,7 +78,7 @@ class Learner(nn.Module):
 
 
 def finetune(task: Task, folder: Path, progress: Progress = silent) -> Finetuned:
-    """Train an adapter; go on where an interrupted run of the same settings and data stopped.
+    """Train an adapter; continue where an interrupted run of the same settings and data stopped.
 
     Args:
         task: What `prepare` gave.

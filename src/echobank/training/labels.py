@@ -39,7 +39,7 @@ def label_clips(
     """Return a label for each normal training clip.
 
     A machine whose clips carry attributes is labelled machine x attributes x domain. One whose attributes are hidden
-    is labelled by k-means on its frozen embeddings, a domain at a time.
+    is labelled by k-means on its frozen embeddings, one domain at a time.
 
     Args:
         recordings: N clips.

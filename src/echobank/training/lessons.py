@@ -22,7 +22,7 @@ Lesson = dict[str, Tensor]  # logmel [B, F, 128], identity [B], state [B], targe
 
 @dataclass(frozen=True)
 class LessonPlan:
-    """The lessons of a training: `lessons` distinct ones, gone through again and again in another order.
+    """The lessons of a training run: `lessons` distinct ones, repeated in a different order on each pass.
 
     Attributes:
         recordings: What groups of clips are read from, beside synthetic machines.
@@ -41,7 +41,7 @@ class LessonPlan:
     cache: Path | None
 
     def number(self, step: int) -> int:
-        """Return the lesson of a step: each once a pass, in an order of the pass."""
+        """Return the lesson of a step: each once per pass, in an order of its own."""
         passes, position = divmod(step, self.lessons)
         order = np.random.default_rng([self.settings.seed, passes, 1]).permutation(self.lessons)
         return int(order[position])

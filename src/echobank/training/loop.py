@@ -1,6 +1,6 @@
 """The training loop: AdamW, warm-up and cosine, clipping, running mean, validation, exact resume.
 
-It knows nothing of what is trained. A run that was interrupted goes on from its last checkpoint and gives the
+It knows nothing of what is trained. An interrupted run continues from its last checkpoint and gives the
 numbers of one that was not, as long as the loss of a step depends on the step, the model and torch's generator only.
 """
 
@@ -38,7 +38,7 @@ class LoopSettings:
         warmup: Share of the steps over which it rises linearly; then a cosine to 0.
         weight_decay: Of matrices; vectors (biases, norms) and scalars have none.
         clip_norm: Largest norm of all gradients together.
-        ema: Decay of the running mean of what learns, a step; 0 keeps none.
+        ema: Decay per step of the running mean of what learns; 0 keeps none.
         precision: "bf16" runs the loss under autocast.
         checkpoint_every: Steps between checkpoints.
         validate_every: Steps between validations; 0 never validates.
@@ -101,7 +101,7 @@ def fit(
     progress: Progress = silent,
     label: str = "train",
 ) -> TrainingJournal:
-    """Train what requires gradients in `model`, in place; go on from the folder's checkpoint where there is one.
+    """Train what requires gradients in `model`, in place; continue from the folder's checkpoint where there is one.
 
     At the end the model holds the best state seen by validation, else the running mean, else the last state.
 

@@ -18,7 +18,7 @@ from echobank.models.beats.model import Layer, build
 class LowRank(nn.Module):
     """The update of one layer, as a parametrization of the weight of its `qkv`.
 
-    That weight holds q, k, v and below them two gate rows a head, which are linear in q: what is added to q runs
+    That weight holds q, k, v and below them two gate rows per head, which are linear in q: what is added to q runs
     through `gate_rows` into them too.
     """
 

@@ -1,6 +1,6 @@
 """Where a group of clips is heard: another recording behind it, noise, a frequency response, a level.
 
-A place is drawn once a group and changes a little from clip to clip, so that clips of a group differ by what the
+A place is drawn once per group and changes a little from clip to clip, so that clips of a group differ by what the
 machine does more than by how they were taken.
 """
 

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: one safetensors file, whole or absent, from which it goes on exactly.
+"""The state of a training run on disk: one safetensors file, whole or absent, from which it continues exactly.
 
 Tensors carry a prefix: `model.` what learns and every buffer, `ema.` its running mean, `best.` the best seen by
 validation, `adam.<k>.` the optimizer's moments of parameter k, `rng.` the generators. Plain facts are JSON.

@@ -33,8 +33,8 @@ class ClipSettings:
         before: Seconds before the first window that counted.
         after: Seconds after the window that closed the event.
         longest: Seconds after which a clip ends even though its event goes on.
-        most_bytes: Bytes that all clips may take; 0 for any number.
-        most_days: Age in days after which a clip is removed; 0 for any age.
+        most_bytes: Bytes that all clips may take; 0 sets no limit.
+        most_days: Age in days after which a clip is removed; 0 sets no limit.
         least_free: Bytes of the disk that are left free.
     """
 

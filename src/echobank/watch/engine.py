@@ -67,7 +67,7 @@ class Watch:
         state: Folder of the journal and the cursors.
         sinks: Where messages go.
         settings: How it is watched.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
         rate: False-alarm rate in place of the bank's own; None keeps that.
         clips: What is kept of the sound of events, for a feed that is a stream, or what keeps it; None keeps none.
         trend: Folder of the trend; None keeps none.
@@ -152,7 +152,7 @@ class Watch:
 
     @property
     def rest(self) -> float:
-        """Seconds to wait before the next look at the least."""
+        """Least time to wait before the next poll, seconds."""
         return self._feed.rest
 
     @property

@@ -44,7 +44,7 @@ class Delivery:
     Args:
         sink: Where they go.
         folder: Where the cursor is kept.
-        clock: Seconds that never go back; only waiting is measured by it.
+        clock: A monotonic clock, seconds; only waiting is measured by it.
     """
 
     def __init__(self, sink: Sink, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:

@@ -209,7 +209,7 @@ def render(
 ) -> Float32:
     """Return one machine alone, as its microphone hears it, float32[T] in [-1, 1] at `signals.RATE`.
 
-    Each clip has its own small deviation of speed, load and level. Levels are set a clip, as by a recordist, so
+    Each clip has its own small deviation of speed, load and level. Levels are set per clip, as by a recordist, so
     that loudness alone tells nothing.
 
     Args:

@@ -35,7 +35,7 @@ def fan(individual: Rng, speed: float, load: float, fault: Fault | None, count: 
 
     Blade-pass frequency is blades times shaft frequency; flow noise rises with the fifth power of speed
     (Madison's fan law). Imbalance raises the shaft tone and modulates the flow, a chipped blade puts power at
-    shaft harmonics between the blade-pass tones, rubbing scrapes once a turn, clogging adds low rumble of
+    shaft harmonics between the blade-pass tones, rubbing scrapes once per turn, clogging adds low rumble of
     stalled flow and takes the high flow noise away.
     """
     blades = int(individual.integers(5, 10))
@@ -63,7 +63,7 @@ def gearbox(individual: Rng, speed: float, load: float, fault: Fault | None, cou
     """Return a one-stage gearbox: gear-mesh harmonics with sidebands of both shafts, through the casing.
 
     Mesh frequency is teeth times shaft frequency; its level rises with load. Wear raises the higher mesh
-    harmonics and noise, a cracked tooth strikes the casing once a turn of the pinion and dips the mesh there,
+    harmonics and noise, a cracked tooth strikes the casing once per turn of the pinion and dips the mesh there,
     misalignment raises the second mesh harmonic and the sidebands of the wheel (Randall 2011, section 2.2.2).
     """
     pinion, wheel = int(individual.integers(15, 26)), int(individual.integers(30, 60))
@@ -96,7 +96,7 @@ def bearing(individual: Rng, speed: float, load: float, fault: Fault | None, cou
     With n balls of diameter d on pitch diameter D at contact angle a and shaft frequency f (Randall 2011,
     section 2.2.3): BPFO = n f / 2 (1 - d/D cos a), BPFI = n f / 2 (1 + d/D cos a),
     BSF = D f / (2 d) (1 - (d/D cos a)^2), FTF = f / 2 (1 - d/D cos a). Impacts slip by about 1 % of their
-    period; those of the inner race are modulated by the shaft, those of a ball (two a spin) by the cage.
+    period; those of the inner race are modulated by the shaft, those of a ball (two per spin) by the cage.
     A dry bearing has more rolling noise and squeals.
     """
     balls = int(individual.integers(7, 13))

@@ -121,7 +121,7 @@ def impulses(at: Signal, sizes: Signal | float, count: int) -> Signal:
 
 
 def ring(force: Signal, modes: Modes) -> Signal:
-    """Return what a structure answers to a force, float64[T]: a second-order resonator a mode, unit peak response."""
+    """Return what a structure answers to a force, float64[T]: a second-order resonator per mode, unit peak response."""
     from scipy.signal import lfilter
 
     total = np.zeros(len(force))

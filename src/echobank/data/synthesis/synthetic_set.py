@@ -1,7 +1,7 @@
 """A synthetic data set in the layout of DCASE 2025 Task 2, for the demo and for tests.
 
 Each clip has a generator of its own, seeded by the settings' seed, the machine and the file name, so that the same
-seed gives the same bytes whatever the number of workers, and a run that was interrupted goes on where it stopped.
+seed gives the same bytes whatever the number of workers, and an interrupted run continues where it stopped.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ _CLIPS_A_TASK = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """What a data set holds, each count a machine.
+    """What a data set holds; counts are per machine.
 
     Attributes:
         source: Healthy training clips of the source domain.
@@ -112,7 +112,7 @@ class Synthesised:
 
 
 def plan_clips(machine: MachineType, settings: Settings) -> tuple[PlannedClip, ...]:
-    """Return every clip of a machine, named as in DCASE 2025: numbers from 0000 a split, domain and condition."""
+    """Return every clip of a machine, named as in DCASE 2025: numbers start at 0000 per split, domain and condition."""
     clips: list[PlannedClip] = []
     for domain, conditions in (("source", machine.source), ("target", machine.target)):
         count = settings.source if domain == "source" else settings.target

@@ -43,7 +43,7 @@ def _motor(individual: Rng, turn: Signal, count: int, rng: Rng, worn: float) -> 
 def toy_car(individual: Rng, speed: float, load: float, fault: Fault | None, count: int, rng: Rng) -> Signal:
     """Return a toy car on a stand: brushed motor, a gear to the axle, a plastic body.
 
-    A bent shaft modulates everything once a turn of the axle, a worn gear raises and roughens the mesh, a tangled
+    A bent shaft modulates everything once per turn of the axle, a worn gear raises and roughens the mesh, a tangled
     tyre slaps the body, low voltage slows the motor and lets its speed waver.
     """
     turn_hz = individual.uniform(60, 85) * speed * (1 - 0.05 * load)
@@ -67,7 +67,7 @@ def toy_car(individual: Rng, speed: float, load: float, fault: Fault | None, cou
 def toy_train(individual: Rng, speed: float, load: float, fault: Fault | None, count: int, rng: Rng) -> Signal:
     """Return a toy train on a loop of track: motor, rolling noise, two wheel hits at each rail joint.
 
-    The loop brings the train nearer and farther. A flat wheel hits the rail once a turn of the wheel, a broken
+    The loop brings the train nearer and farther. A flat wheel hits the rail once per turn of the wheel, a broken
     joint hits harder at one joint of the loop, an obstruction slows the train and scrapes at one place of the
     loop, a worn motor sparks and wavers.
     """

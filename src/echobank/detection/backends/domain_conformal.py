@@ -33,7 +33,7 @@ class DomainConformal(NeighbourhoodBackend):
         return Neighbourhoods(self.index_, self.bank_, np.full(len(self.bank_), self.k), self.domains_)
 
     def learn(self, around: Surroundings) -> tuple[Float64, ...]:
-        """Return the own distances in ascending order, float64[n, H], a domain; empty for one that is not left."""
+        """Return the own distances in ascending order, float64[n, H], per domain; empty for one that is not left."""
         names = np.unique(self.domains_)
         return tuple(np.sort(around.sums[around.kept & (self.domains_ == name)] / self.k, axis=0) for name in names)
 

@@ -165,7 +165,7 @@ class NeighbourhoodBackend(RowsOfBank, ABC):
 
     @abstractmethod
     def combine(self, distances: Float64, learned: tuple[Float64, ...]) -> Float64:
-        """Return the score a band, float64[Q, H], of distances float64[Q, H, N], inf for rows that are left out."""
+        """Return the score per band, float64[Q, H], of distances float64[Q, H, N], inf for rows that are left out."""
 
 
 def blocks(index: Index, vectors: Float32) -> Iterator[tuple[slice, Float64]]:

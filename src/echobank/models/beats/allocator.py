@@ -8,7 +8,7 @@ _BYTES = 1 << 30
 
 
 def keep_memory() -> bool:
-    """Tell glibc to reuse blocks below 1 GiB; call it once, at the start of a program.
+    """Have glibc reuse blocks below 1 GiB; call it once, at the start of a program.
 
     Results do not change. Returns whether it took effect: elsewhere than on glibc nothing is done.
     """

@@ -31,7 +31,7 @@ _BIAS_CACHE = 4  # lengths whose position bias is kept; 12 MB each for 10 s
 class Layer(nn.Module):
     """One post-norm transformer layer with a gated relative position bias.
 
-    `qkv` holds, below the rows of q, k and v, two rows a head that give the logits of the gate straight from x:
+    `qkv` holds, below the rows of q, k and v, two rows per head that give the logits of the gate straight from x:
     the official gate is a linear map of q, here `gate_rows` [2, head size], so both maps are one.
     """
 
@@ -248,7 +248,7 @@ def fuse(state: Mapping[str, Tensor], prefix: str, heads: int) -> dict[str, Tens
     """Return `qkv`, `gate_rows` and `gate_scale` of a layer.
 
     The official gate sums rows 0 to 3 and 4 to 7 of `grep_linear(q)`; the sums come first here and run through the
-    projection of q, so that the gate is two more rows a head.
+    projection of q, so that the gate is two more rows per head.
     """
     rows = state[f"{prefix}.grep_linear.weight"].view(2, 4, -1).sum(1)
     offset = state[f"{prefix}.grep_linear.bias"].view(2, 4).sum(1)

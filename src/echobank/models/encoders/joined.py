@@ -28,7 +28,7 @@ class JoinedFacts(EncoderFacts):
 
 
 class JoinedEncoder:
-    """Encoders side by side. Whoever asks for tokens gets those of the first part; `embed` gives every part.
+    """Encoders side by side. `tokens` gives those of the first part; `embed` gives every part.
 
     It hears at the highest rate of its parts, and each part at its own; a part that hears the source gets the samples
     of the recording.
@@ -71,7 +71,7 @@ class JoinedEncoder:
         return self._parts[0].band_edges_hz
 
     def tokens(self, waveforms: Sequence[Feature], layer: int | None = None) -> list[Float32]:
-        """Return the tokens of the first part, float32[Pt, Pf, D] a clip.
+        """Return the tokens of the first part, float32[Pt, Pf, D] per clip.
 
         Raises:
             AudioError: A clip that the part cannot use.

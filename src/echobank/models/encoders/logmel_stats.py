@@ -1,4 +1,4 @@
-"""An encoder without weights: mean and standard deviation of each mel bin. The offline rival of every other."""
+"""An encoder without weights: mean and standard deviation of each mel bin. The baseline that needs no download."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -95,7 +95,7 @@ class OnnxEncoder:
         return self._where
 
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return float32[Pt, Pf, D] a clip; Pt = Pf = 1 where the layer has neither times nor bands.
+        """Return float32[Pt, Pf, D] per clip; Pt = Pf = 1 where the layer has neither times nor bands.
 
         Raises:
             ConfigError: No such layer.
@@ -174,7 +174,8 @@ class OnnxEncoder:
             promised = (_PROBE_SECONDS[1] - _PROBE_SECONDS[0]) / layer.token_seconds
             found = len(long) - len(short)
             if abs(found - promised) > 1 + _RATE_TOLERANCE * promised:
-                claim = f"{layer.output} has a token each {layer.token_seconds:g} s at {rate} Hz, {promised:.0f} in 5 s"
+                spacing = f"{layer.token_seconds:g} s at {rate} Hz, {promised:.0f} in 5 s"
+                claim = f"{layer.output} has a token every {spacing}"
                 raise self._lie(claim, f"the graph gives {found}: sample_rate or token_seconds is wrong")
         return long
 

@@ -153,7 +153,7 @@ class SoundNet:
         return tuple(self._layers)
 
     def tokens(self, waveforms: Sequence[Float32], layer: int | None = None) -> list[Float32]:
-        """Return float32[Pt, 1, D] a clip, each on its own, so that nothing depends on the batch.
+        """Return float32[Pt, 1, D] per clip, each on its own, so that nothing depends on the batch.
 
         Raises:
             AudioError: A clip without samples, or with one that is not a number.

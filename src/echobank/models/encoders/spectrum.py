@@ -38,7 +38,7 @@ _BLOCK = 64  # windows transformed together: 16 MB
 
 
 class Spectrum:
-    """Tokens are the power a Hz of each band over 1 s, in decibels above the rounding noise of 16 bits, at least 0.
+    """Tokens are the power per Hz of each band over 1 s, in decibels above the rounding noise of 16 bits, at least 0.
 
     Silence is thus the zero vector, and what lies below the rounding noise has no weight. The mean over tokens is
     Welch's average taken in decibels, in which a single bang counts little.
@@ -84,7 +84,7 @@ def spectrum_edges_hz(name: str = NAME) -> NDArray[np.float64]:
 
 @cache
 def shares(name: str) -> NDArray[np.float64]:
-    """Return what each FFT line gives to the power a Hz of each band, float64[lines, bands].
+    """Return what each FFT line gives to the power per Hz of each band, float64[lines, bands].
 
     Line i stands for i - 1/2 to i + 1/2 Hz; a band takes of it what lies within its edges, so no power is lost or
     counted twice, and a band narrower than a line is not empty.

@@ -87,7 +87,7 @@ class Capture:
         source: What is listened to.
         cutting: How windows are cut.
         ring_seconds: How much is kept in the source's own format.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ class Feed(Protocol):
 
     @property
     def rest(self) -> float:
-        """Seconds to wait before the next look at the least."""
+        """Least time to wait before the next poll, seconds."""
         ...
 
     def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:

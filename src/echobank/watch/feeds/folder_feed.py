@@ -1,6 +1,6 @@
 """A folder as a feed: which files of it are new and finished, and what is heard in them.
 
-A file is finished when its size and time of change have stayed the same for a while. The while is measured by a
+A file is finished when its size and time of change have stayed the same for a while. The time is measured by a
 clock that never goes back; times of files are compared for equality only, so no wall clock can mislead.
 """
 
@@ -44,7 +44,7 @@ class Landing:
     Args:
         folder: The folder.
         settle: Seconds that a file must stay the same.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
     """
 
     def __init__(self, folder: Path, settle: float, clock: Callable[[], float]) -> None:
@@ -111,7 +111,7 @@ class FolderFeed:
     Args:
         folder: The folder.
         settle: Seconds that a file must stay the same before it is read.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
 
     Raises:
         InputError: The folder is not there.
@@ -170,7 +170,7 @@ class FolderFeed:
 
     @property
     def rest(self) -> float:
-        """Seconds to wait before the next look at the least."""
+        """Least time to wait before the next poll, seconds."""
         return _REST * self.landing.took
 
     def arrivals(self, listener: Listener, seen: Mapping[str, str]) -> Iterator[Arrival]:

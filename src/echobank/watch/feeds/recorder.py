@@ -50,7 +50,7 @@ def record(
         seconds: How much sound is wanted; None records on.
         stop: Asked now and then.
         tell: Called with every trouble that is new, and with an empty text when all is well again.
-        clock: Seconds that never go back; gaps are judged by it.
+        clock: A monotonic clock, seconds; gaps are judged by it.
 
     Returns:
         Number of files, and seconds of sound in them.

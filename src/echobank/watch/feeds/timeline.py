@@ -18,7 +18,7 @@ class Timeline:
 
     Args:
         rate: Sample rate, Hz.
-        begun: When sample 0 was heard, on a clock that never goes back.
+        begun: When sample 0 was heard, on a monotonic clock.
         position: Number of the next sample.
     """
 

@@ -49,7 +49,7 @@ class Reception:
 
     Attributes:
         ring_seconds: How much the ring keeps.
-        clock: Seconds that never go back.
+        clock: A monotonic clock, seconds.
         conditions: What was wrong so far.
         closing: Set when the reader is to stop.
         trouble: What is wrong at this moment, in words.

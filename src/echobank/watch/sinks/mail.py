@@ -27,7 +27,7 @@ class MailSink:
         password: Of the user; empty where the address has it or none is needed.
 
     Raises:
-        ConfigError: Not such an address.
+        ConfigError: It is not such an address.
     """
 
     kinds, remote = NOTICES, True

@@ -17,7 +17,7 @@ class NtfySink:
         token: Access token; empty sends none.
 
     Raises:
-        ConfigError: Not such an address.
+        ConfigError: It is not such an address.
     """
 
     kinds, remote = NOTICES, True
