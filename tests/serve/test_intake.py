@@ -7,7 +7,7 @@ from echobank.serve.database_sink import DatabaseSink
 from echobank.serve.intake import enrol, note_troubles, take_messages, to_ms
 from echobank.serve.schema import events, machines, messages, troubles, windows
 from echobank.watch.sinks.sink import SinkError
-from tests.serve.told import closed, opened, scored
+from tests.serve.stored_messages import closed, opened, scored
 
 
 def rows(engine, table, *order):

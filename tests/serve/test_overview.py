@@ -17,7 +17,7 @@ from echobank.serve.schema import clips
 from echobank.serve.thinning import thin
 from tests.machines.sounds import hum, with_tone
 from tests.serve.serving import served, sound
-from tests.serve.told import scored
+from tests.serve.stored_messages import scored
 
 UPLOAD = "/api/machines/pump/recordings"
 DAY = 24 * HOUR

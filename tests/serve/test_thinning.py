@@ -12,7 +12,7 @@ from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR, ce
 from echobank.serve.intake import enrol, take_messages
 from echobank.serve.schema import hours, messages, minutes, windows
 from echobank.serve.thinning import thin
-from tests.serve.told import scored
+from tests.serve.stored_messages import scored
 
 BEGIN = 472_222 * HOUR  # a whole hour in November 2023
 

@@ -175,7 +175,7 @@ def test_trend_prints_what_the_service_has(fitted, bank, tmp_path, capsys):
     from echobank.serve.database import embedded, open_database
     from echobank.serve.intake import enrol, take_messages
     from echobank.serve.writer import Writer
-    from tests.serve.told import scored
+    from tests.serve.stored_messages import scored
 
     data = tmp_path / "data"
     data.mkdir()

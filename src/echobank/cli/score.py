@@ -58,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     paths = _existing(args.files, left_out)
     see: Callable[[Verdict], object] = digest.see if digest else lambda _: None
     with _trend(args.trend, machine) as keep:
-        heeding = with_facts(machine, args.trend)
+        tracing = with_facts(machine, args.trend)
         if args.out:
-            result = score_to_table(heeding, args.bank, paths, args.out, bar, see, keep)
+            result = score_to_table(tracing, args.bank, paths, args.out, bar, see, keep)
             print(f"wrote {args.out}", file=sys.stderr)
         else:
-            result = _print(heeding, paths, see, keep, as_json=args.json)
+            result = _print(tracing, paths, see, keep, as_json=args.json)
     if digest:
         from echobank.machines.page import write_page
 

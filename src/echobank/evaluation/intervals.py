@@ -55,9 +55,9 @@ class Intervals:
 def measure_intervals(labelled: Sequence[LabelledScores], *, seed: int = 0, draws: int = DRAWS) -> Intervals:
     """Return every interval of an evaluation."""
     parts = bootstrap_parts(labelled, [resample(item, seed=seed, draws=draws) for item in labelled])
-    told = np.where([_enough(item) for item in labelled], parts, math.nan)
+    drawn = np.where([_enough(item) for item in labelled], parts, math.nan)
     machines = tuple(
-        (percentiles(told[:, m, 0]), percentiles(told[:, m, 1]), percentiles(told[:, m, 2]))
+        (percentiles(drawn[:, m, 0]), percentiles(drawn[:, m, 1]), percentiles(drawn[:, m, 2]))
         for m in range(len(labelled))
     )
     once = np.concatenate([machine_areas(item, np.ones((1, len(item.scores)))) for item in labelled])

@@ -157,10 +157,10 @@ def _official_machine(
     described = _aligned(attributes, _ATTRIBUTES, key, labels)
     truth = {}
     for name, label in labels.items():
-        told = _parse(described[name], key, where) if described else None
-        domain = _DOMAINS[numbers[name]] if numbers else told.domain if told else "unknown"
+        claimed = _parse(described[name], key, where) if described else None
+        domain = _DOMAINS[numbers[name]] if numbers else claimed.domain if claimed else "unknown"
         truth[name] = ClipTruth(bool(label), domain)
-        if told not in (None, truth[name]):
+        if claimed not in (None, truth[name]):
             raise InputError("a clip's attributes contradict its label or domain", value=name, where=where)
     return truth
 

@@ -81,7 +81,7 @@ class EmbedTally:
     seconds: float = 0.0
 
 
-class Asked(Protocol):
+class ShardPool(Protocol):
     """What the driver needs of a pool; `RayPool` is one."""
 
     def first(self) -> object:
@@ -107,7 +107,7 @@ class EmbedRun:
         self._dataset = VectorDataset(settings.dataset)
 
     def run(
-        self, pool: "RayPool[Shard, ShardDone] | Asked", see: Callable[[Pace], object] = lambda _: None
+        self, pool: "RayPool[Shard, ShardDone] | ShardPool", see: Callable[[Pace], object] = lambda _: None
     ) -> EmbedTally:
         """Embed what is new.
 
@@ -148,7 +148,7 @@ class EmbedRun:
             self._dataset.remember(MadeBy(wanted, known[0].provenance, source_root(settings.source)))  # refuses it
         return known[0] if known else None
 
-    def _made_now(self, pool: "RayPool[Shard, ShardDone] | Asked") -> MadeBy:
+    def _made_now(self, pool: "RayPool[Shard, ShardDone] | ShardPool") -> MadeBy:
         settings = self._settings
         provenance = pool.first()
         wanted = settings_of(settings.config, settings.seconds, settings.hop)

@@ -67,10 +67,10 @@ def course(connection: Connection, machine: int, since: int, until: int, points:
         width = -(-width // length) * length
         found = _merged([*_of_windows(connection, machine, since, until, width)])
         found = _merged([*found, *_of_summaries(connection, table, machine, since, until, width)])
-    told = select(revisions).where(revisions.c.machine == machine).order_by(revisions.c.revision)
+    revised = select(revisions).where(revisions.c.machine == machine).order_by(revisions.c.revision)
     steps = [
         {"revision": row.revision, "at": row.at, "action": row.action, "threshold": row.threshold}
-        for row in connection.execute(told)
+        for row in connection.execute(revised)
     ]
     return {"width": width, "points": [asdict(point) for point in found], "thresholds": steps}
 

@@ -55,13 +55,13 @@ def list_events(
         if still_open:
             wanted = wanted.where(events.c.closed.is_(None))
         newest = wanted.order_by(events.c.opened.desc(), events.c.id).limit(limit)
-        return [_told(row) for row in connection.execute(newest)]
+        return [_event_values(row) for row in connection.execute(newest)]
 
 
 @router.get("/api/events/{event}", openapi_extra=needs("read"), tags=["events"])
 def show_event(event: str, request: Request) -> dict[str, Any]:
     """One event."""
-    return _told(event_row(request, event))
+    return _event_values(event_row(request, event))
 
 
 @router.post("/api/events/{event}/acknowledge", openapi_extra=needs("curate"), tags=["events"])
@@ -88,7 +88,7 @@ def no_fault(event: str, body: NoFault, request: Request) -> dict[str, Any]:
     """Take the sound of an event as healthy: it goes into the bank. `undo` brings the bank back, byte for byte."""
     service, row = service_of(request), event_row(request, event)
     if row.opinion == "no_fault":
-        return _told(row)
+        return _event_values(row)
     host, file = _host(request, row), clip_of(request, row, body.clip)
     if file is None:
         raise InputError("no sound of this event was kept", value=event)
@@ -168,10 +168,10 @@ def _opine(request: Request, event: str, action: str, text: str, **facts: Any) -
     row = event_row(request, event)
     service_of(request).writer.run(change)
     add_note(request, row.name, action, text, event)
-    return _told(event_row(request, event))
+    return _event_values(event_row(request, event))
 
 
-def _told(row: Row[Any]) -> dict[str, Any]:
+def _event_values(row: Row[Any]) -> dict[str, Any]:
     facts = dict(row._mapping)
     facts["machine"] = facts.pop("name")
     return facts

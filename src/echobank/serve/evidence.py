@@ -54,7 +54,7 @@ _CUT = (
 )
 
 
-def told(it: Explanation, *, cut: bool = False) -> dict[str, Any]:
+def explanation_values(it: Explanation, *, cut: bool = False) -> dict[str, Any]:
     """Return what an explanation says, without anything that can be heard.
 
     Args:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from echobank.machines.explain import Explanation
 from echobank.serve.clip_store import WITHOUT_SPEECH
 from echobank.serve.event_routes import clip_of, event_row
-from echobank.serve.evidence import EvidenceShelf, pictures, told, wav
+from echobank.serve.evidence import EvidenceShelf, explanation_values, pictures, wav
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.intake import take_messages
 from echobank.serve.machine_routes import add_note, machine_row
@@ -26,7 +26,7 @@ Clip = Annotated[str | None, Query(max_length=64, description="a clip of its mac
 def show_explanation(event: str, request: Request, clip: Clip = None) -> dict[str, Any]:
     """Why the oddest window of an event got its score, by the bank that is in force."""
     found, explanation = _explained(event, clip, request)
-    return {"clip": found.name.partition(".")[0], **told(explanation, cut=WITHOUT_SPEECH in found.name)}
+    return {"clip": found.name.partition(".")[0], **explanation_values(explanation, cut=WITHOUT_SPEECH in found.name)}
 
 
 @router.get("/api/events/{event}/spectrograms", openapi_extra=needs("audio"), tags=["events"])

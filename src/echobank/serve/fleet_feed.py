@@ -69,9 +69,9 @@ class FleetFeed:
         entries = [e for e in self._dataset.entries(self._made, name, day) if _mark(e) not in known]
         if not entries:
             return 0
-        told = verdicts_in(self._verdicts, name, day)
+        verdicts = verdicts_in(self._verdicts, name, day)
         entries.sort(key=lambda entry: (entry.item.modified, entry.recording))
-        windows = [one for entry in entries for one in _windows(entry, day, told.get(self._full(entry), []))]
+        windows = [one for entry in entries for one in _windows(entry, day, verdicts.get(self._full(entry), []))]
         new = self._writer.run(partial(take_windows, name=name, rule=rule, windows=windows, revision=revision))
         marks = sorted({*known, *map(_mark, entries)})
         self._verdicts.write(note, json.dumps(marks, indent=0).encode())
@@ -107,14 +107,14 @@ def take_windows(connection: Connection, name: str, rule: Rule, windows: Sequenc
     at = now_ms()
     rest = resting(row, at)
     state = RuleState.from_values(row.rule) if row.rule else RuleState()
-    told: list[Message] = []
+    messages: list[Message] = []
     for number, window in zip(ids, windows, strict=True):
         if number not in known:
             judged = Judged(window.verdict, window.place, window.time, rest)
             state, messages_of = advance(rule, state, [judged], name, window.time)
-            told += messages_of
+            messages += messages_of
     facts = {"rule": state.to_values(), "threshold": rule.threshold, "revision": revision}
-    take_messages(connection, told, machine, revision=revision, facts=facts)
+    take_messages(connection, messages, machine, revision=revision, facts=facts)
     return len(ids) - len(known)
 
 

@@ -21,7 +21,7 @@ from echobank.watch.rule import Rule
 
 
 @dataclass(frozen=True)
-class Heeded:
+class Judgement:
     """A recording that was judged.
 
     Attributes:
@@ -85,7 +85,7 @@ class HostedMachine:
         """What is wrong with its bank or its mutes."""
         return tuple(filter(None, (self._judge.trouble, self._mutes.trouble)))
 
-    def judge(self, sounds: Sequence[tuple[Path, str, str]]) -> list[Heeded]:
+    def judge(self, sounds: Sequence[tuple[Path, str, str]]) -> list[Judgement]:
         """Return the verdicts on recordings that were decoded.
 
         Args:
@@ -102,18 +102,18 @@ class HostedMachine:
             judged = zip(found, machine.judge_all(found), strict=True)
             number = archive.revision_of(machine.bank)
             return [
-                Heeded(heard, tuple(verdicts), tuple(self._mutes.names(heard, machine)), rule, number)
+                Judgement(heard, tuple(verdicts), tuple(self._mutes.names(heard, machine)), rule, number)
                 for heard, verdicts in judged
             ]
 
-    def remember(self, event: str, heeded: Heeded) -> None:
+    def remember(self, event: str, judgement: Judgement) -> None:
         """Keep what an event sounds like, for a mute that may come.
 
         Raises:
             OutputError: The disk is full or gone.
         """
         with self._gate:
-            self._mutes.remember(event, heeded.heard, heeded.verdicts, self.machine)
+            self._mutes.remember(event, judgement.heard, judgement.verdicts, self.machine)
 
     def learn(self, clip: Path, name: str, folder: Path) -> Bank:
         """Take a recording as healthy; `undo` brings the bank back, byte for byte.

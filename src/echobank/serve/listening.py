@@ -217,7 +217,7 @@ class _MachineRest(Rest):
         return self._last or super().reason
 
 
-def told(source: RunningSource) -> dict[str, Any]:
+def source_values(source: RunningSource) -> dict[str, Any]:
     """Return a source as the API tells it: without passwords."""
     declared, status = source.declared, source.status
     return {

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
 from echobank.serve.intake import now_ms
 from echobank.serve.latest import last_windows, open_events
-from echobank.serve.listening import told
+from echobank.serve.listening import source_values
 from echobank.serve.schema import events, hours, machines, minutes, notes, revisions, troubles, windows
 
 router = APIRouter(route_class=GuardedRoute)
@@ -37,7 +37,9 @@ def list_machines(request: Request) -> list[dict[str, Any]]:
     """All machines, those with open events first, then by p-value."""
     with service_of(request).engine.connect() as connection:
         last, still = last_windows(connection), open_events(connection)
-        found = [_told(row, last.get(row.id), still.get(row.id, 0)) for row in connection.execute(select(machines))]
+        found = [
+            _machine_values(row, last.get(row.id), still.get(row.id, 0)) for row in connection.execute(select(machines))
+        ]
     heard = _sources(request)
     found = [{**machine, "sources": heard.get(machine["name"], [])} for machine in found]
     return sorted(found, key=_badness)
@@ -57,7 +59,7 @@ def show_machine(machine: str, request: Request) -> dict[str, Any]:
         newest = select(windows).where(windows.c.machine == row.id).order_by(windows.c.heard.desc()).limit(1)
         still = select(func.count()).select_from(events).where(events.c.machine == row.id, events.c.closed.is_(None))
         last, count = connection.execute(newest).first(), connection.execute(still).scalar() or 0
-        return {**_told(row, last, count), **more, "sources": _sources(request).get(row.name, [])}
+        return {**_machine_values(row, last, count), **more, "sources": _sources(request).get(row.name, [])}
 
 
 @router.get("/api/machines/{machine}/scores", openapi_extra=needs("read"), tags=["machines"])
@@ -156,17 +158,17 @@ def _set(request: Request, machine: str, **facts: Any) -> None:
 def _sources(request: Request) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for source in service_of(request).listening.sources:
-        found.setdefault(source.declared.machine, []).append(told(source))
+        found.setdefault(source.declared.machine, []).append(source_values(source))
     return found
 
 
-def _badness(told: dict[str, Any]) -> tuple[int, float, str]:
+def _badness(machine: dict[str, Any]) -> tuple[int, float, str]:
     """Return what sorts machines, the worst first; verdicts made elsewhere may have no p-value."""
-    p_value = told["last"]["p_value"] if told["last"] else None
-    return -told["open_events"], 2.0 if p_value is None else p_value, told["name"]
+    p_value = machine["last"]["p_value"] if machine["last"] else None
+    return -machine["open_events"], 2.0 if p_value is None else p_value, machine["name"]
 
 
-def _told(row: Row[Any], last: Row[Any] | None, still_open: int) -> dict[str, Any]:
+def _machine_values(row: Row[Any], last: Row[Any] | None, still_open: int) -> dict[str, Any]:
     facts = ("name", "revision", "threshold", "rate", "paused_until", "created", "heard")
     return {
         **{name: getattr(row, name) for name in facts},

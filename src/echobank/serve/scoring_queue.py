@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from echobank.serve.hosted import Heeded, HostedMachine
+from echobank.serve.hosted import HostedMachine, Judgement
 from echobank.serve.writer import BusyError
 
 _TOGETHER = 16
@@ -24,7 +24,7 @@ class Waiting:
 
     machine: HostedMachine
     sound: tuple[Path, str, str]
-    answer: "Future[Heeded]"
+    answer: "Future[Judgement]"
 
 
 class ScoringQueue:
@@ -45,7 +45,7 @@ class ScoringQueue:
         """How many recordings wait."""
         return self._waiting.qsize()
 
-    def submit(self, machine: HostedMachine, wav: Path, name: str, sha256: str) -> "Future[Heeded]":
+    def submit(self, machine: HostedMachine, wav: Path, name: str, sha256: str) -> "Future[Judgement]":
         """Have a recording judged.
 
         Raises:
@@ -105,5 +105,5 @@ class ScoringQueue:
             for item in batch:
                 item.answer.set_exception(error)
             return
-        for item, heeded in zip(batch, found, strict=True):
-            item.answer.set_result(heeded)
+        for item, judgement in zip(batch, found, strict=True):
+            item.answer.set_result(judgement)

@@ -200,10 +200,10 @@ class Service:
         wav = sent.with_name(f"{sent.name}.wav")
         decoder = self.decoders[int(digest[:8], 16) % len(self.decoders)]
         decoded = decoder.decode(sent, wav, machine.in_force.listener.channel)
-        heeded = self.scoring.submit(machine, wav, called, decoded.sha256).result()
-        if heeded.heard.error:
-            raise AudioError(heeded.heard.error.removeprefix(f"{wav}: "))
-        odd = any(verdict.decision for verdict in heeded.verdicts)
+        judgement = self.scoring.submit(machine, wav, called, decoded.sha256).result()
+        if judgement.heard.error:
+            raise AudioError(judgement.heard.error.removeprefix(f"{wav}: "))
+        odd = any(verdict.decision for verdict in judgement.verdicts)
         kept = odd and self.settings.keeps_clips
         clip = self.store.keep(sent, number, digest, decoded.seconds, wav) if kept else None
         parcel = Parcel(
@@ -211,16 +211,16 @@ class Service:
             key=key,
             digest=digest,
             heard=heard,
-            verdicts=heeded.verdicts,
-            nuisances=heeded.nuisances,
-            rule=heeded.rule,
-            revision=heeded.revision,
+            verdicts=judgement.verdicts,
+            nuisances=judgement.nuisances,
+            rule=judgement.rule,
+            revision=judgement.revision,
             clip=clip,
         )
         answer = self.writer.run(partial(settle, parcel=parcel))
         if odd and answer["event"]:
             with suppress(EchobankError):  # the event is stored; only muting it until it changes would miss this sound
-                machine.remember(answer["event"], heeded)
+                machine.remember(answer["event"], judgement)
         return answer
 
     def note_revision(self, machine: HostedMachine, action: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from echobank.serve.declared import declare
 from echobank.serve.guarded import GuardedRoute, MissingError, needs, service_of
-from echobank.serve.listening import told
+from echobank.serve.listening import source_values
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -30,7 +30,7 @@ class NewSource(BaseModel):
 @router.get("/api/sources", openapi_extra=needs("read"), tags=["sources"])
 def list_sources(request: Request) -> list[dict[str, Any]]:
     """All sources with their state, those in trouble first."""
-    found = [told(source) for source in service_of(request).listening.sources]
+    found = [source_values(source) for source in service_of(request).listening.sources]
     return sorted(found, key=lambda it: (not it["troubles"], it["name"]))
 
 
@@ -39,7 +39,7 @@ def add_source(body: NewSource, request: Request) -> dict[str, Any]:
     """Declare a source: it starts now, and with the service from now on."""
     values = body.model_dump(exclude_defaults=True)
     declared = declare(values.pop("name"), values, "the new source")
-    return told(service_of(request).listening.add(declared))
+    return source_values(service_of(request).listening.add(declared))
 
 
 @router.delete("/api/sources/{name}", openapi_extra=needs("admin"), tags=["sources"])

@@ -119,7 +119,7 @@ class Writer:
             results = self._commit([change for change, _ in batch])
         except Exception as error:
             if len(batch) == 1:
-                batch[0][1].set_exception(_said(error))
+                batch[0][1].set_exception(_readable(error))
             else:
                 for alone in batch:
                     self._make([alone])
@@ -132,7 +132,7 @@ class Writer:
             return [change(connection) for change in changes]
 
 
-def _said(error: Exception) -> Exception:
+def _readable(error: Exception) -> Exception:
     """Return a failure of the database as an error for people, and any other as it is."""
     if not isinstance(error, DBAPIError):
         return error

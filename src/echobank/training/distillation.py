@@ -176,7 +176,7 @@ def _write(
     folder: Path,
 ) -> Distilled:
     shares = objective.explained(held)
-    told = tuple((t.name, *share) for t, share in zip(teachers.targets, shares, strict=True))
+    explained = tuple((t.name, *share) for t, share in zip(teachers.targets, shares, strict=True))
     path = write_student(objective.student, folder / f"{settings.student}.pt")
     parameters = sum(tensor.numel() for tensor in objective.student.parameters())
     card = {
@@ -185,7 +185,7 @@ def _write(
         "parameters": parameters,
         "teachers": [asdict(facts) for facts in teachers.facts],
         "clips_heard": journal.step * settings.stream.size,
-        "explained": [{"target": name, "overall": overall, "within": within} for name, overall, within in told],
+        "explained": [{"target": name, "overall": overall, "within": within} for name, overall, within in explained],
         "settings": asdict(settings),
         "seconds": journal.seconds,
     }
@@ -194,4 +194,4 @@ def _write(
     if can_draw():
         title = f"{settings.student}: {', '.join(facts.name for facts in teachers.facts)}"
         files.append(draw_curves(journal, folder / "curves.svg", title))
-    return Distilled(path, tuple(files), journal, parameters, told)
+    return Distilled(path, tuple(files), journal, parameters, explained)

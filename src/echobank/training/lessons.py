@@ -68,8 +68,8 @@ class LessonPlan:
     def _make(self, number: int, teachers: Teachers) -> Lesson:
         # a generator takes no negative number: validation has the even ones from the far end of the range
         heard = draw_batch(self.recordings, self.settings, number if number >= 0 else 2**32 + number)
-        told = teachers.teach(list(heard.waveforms))
-        lesson = {f"target.{index}": torch.from_numpy(array) for index, array in enumerate(told)}
+        taught = teachers.teach(list(heard.waveforms))
+        lesson = {f"target.{index}": torch.from_numpy(array) for index, array in enumerate(taught)}
         frames = np.stack([logmel_torch(waveform) for waveform in heard.waveforms])
         lesson["logmel"] = torch.from_numpy(frames).half()  # exact to 0.008, a thousandth of its deviation
         lesson["identity"] = torch.from_numpy(heard.identity)

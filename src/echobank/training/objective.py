@@ -72,9 +72,9 @@ class Objective(nn.Module):
         for lesson in lessons:
             tokens = self.student(lesson["logmel"].float()).detach()
             for index, head in enumerate(self.heads):
-                told, wanted = head.compare(tokens, lesson[f"target.{index}"])
-                apart, differing = (_centred(_clip_means(values), self.members) for values in (told, wanted))
-                parts = (told - wanted, wanted, apart - differing, differing)
+                predicted, wanted = head.compare(tokens, lesson[f"target.{index}"])
+                apart, differing = (_centred(_clip_means(values), self.members) for values in (predicted, wanted))
+                parts = (predicted - wanted, wanted, apart - differing, differing)
                 sums[index] += torch.stack([part.square().mean().cpu() for part in parts])
         shares = 1.0 - sums[:, ::2] / sums[:, 1::2].clamp(min=1e-12)
         return [(float(overall), float(within)) for overall, within in shares]
@@ -104,15 +104,15 @@ class _TargetHead(nn.Module):
         self.within.copy_(deviations.square().mean().clamp(min=1e-4))
 
     def forward(self, tokens: Tensor, target: Tensor, members: int) -> tuple[Tensor, Tensor]:
-        told, wanted = self.compare(tokens, target)
-        apart = _centred(_clip_means(told), members) - _centred(_clip_means(wanted), members)
-        return functional.mse_loss(told, wanted), apart.square().mean() / self.within
+        predicted, wanted = self.compare(tokens, target)
+        apart = _centred(_clip_means(predicted), members) - _centred(_clip_means(wanted), members)
+        return functional.mse_loss(predicted, wanted), apart.square().mean() / self.within
 
     def compare(self, tokens: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the student predicts of the target, and the target, z-scored, of one shape."""
         wanted = self._scaled(target)
-        told = self.project(tokens).float()  # the order of a BEATs: time, then band
-        return told.view(wanted.shape) if self.grid else told.mean(dim=1), wanted
+        predicted = self.project(tokens).float()  # the order of a BEATs: time, then band
+        return predicted.view(wanted.shape) if self.grid else predicted.mean(dim=1), wanted
 
     def _scaled(self, target: Tensor) -> Tensor:
         return ((target.float() - self.centre) / self.spread).clamp(-_LARGEST, _LARGEST)

@@ -60,11 +60,11 @@ class Teachers:
         """
         patches = student_patches(len(waveforms[0]))
         heard = [_resampled(waveforms, encoder.facts.sample_rate) for encoder in self.encoders]
-        told = []
+        taught = []
         for target in self.targets:
             grids = self.encoders[target.teacher].tokens(heard[target.teacher], target.layer)
-            told.append(np.stack([_fit(g, patches) if target.grid else g.mean(axis=(0, 1)) for g in grids]))
-        return tuple(told)
+            taught.append(np.stack([_fit(g, patches) if target.grid else g.mean(axis=(0, 1)) for g in grids]))
+        return tuple(taught)
 
 
 def load_teachers(names: Sequence[str], bands: int, device: str = "cpu") -> Teachers:

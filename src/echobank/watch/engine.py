@@ -216,7 +216,7 @@ class Watch:
         machine, rest = self._judge.machine, self.resting.reason
         verdicts, nuisances = machine.judge(arrival.heard), self._mutes.names(arrival.heard, machine)
         windows = [
-            Judged(_told(verdict, arrival.name), place, when, rest, nuisance)
+            Judged(_as_message(verdict, arrival.name), place, when, rest, nuisance)
             for verdict, place, when, nuisance in zip(verdicts, arrival.places, arrival.times, nuisances, strict=True)
         ]
         if isinstance(self._feed, StreamFeed) and not arrival.heard.error:
@@ -290,7 +290,7 @@ class Watch:
         )
 
 
-def _told(verdict: Verdict, name: str) -> Verdict:
+def _as_message(verdict: Verdict, name: str) -> Verdict:
     """Return a verdict as messages tell it: named after the arrival, in text that every receiver can hold."""
     nearest, error = printable(verdict.nearest), printable(verdict.error)
     return dataclasses.replace(verdict, file=printable(name), nearest=nearest, error=error)

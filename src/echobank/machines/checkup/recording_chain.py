@@ -170,7 +170,7 @@ def _lost_band(sides: Sides) -> Cause | None:
                 True,
                 f"the band {name} {_hertz(edge)} is lost: it is {fallen:.0f} dB weaker, and what is left changed by "
                 f"{usual:+.1f} dB",
-                (_said_second(sides),),
+                (_second_microphone(sides),),
                 "check microphone, filter and the settings of recorder and codec; scores cannot be compared until then",
                 -fallen,
             )
@@ -193,7 +193,7 @@ def _gain(sides: Sides) -> Cause | None:
     )
     other = sides.other_bands
     if (~np.isnan(other)).any():
-        evidence = (*evidence, _said_second(sides))
+        evidence = (*evidence, _second_microphone(sides))
     return Cause(
         "gain",
         True,
@@ -229,7 +229,10 @@ def _ageing(sides: Sides) -> Cause | None:
         "ageing",
         True,
         f"the microphone grows dull: above {_hertz(2**knee)} it loses {-slope:.1f} dB per octave",
-        (f"a slope explains {100 * explained:.0f} % of the change of {len(used)} third octaves", _said_second(sides)),
+        (
+            f"a slope explains {100 * explained:.0f} % of the change of {len(used)} third octaves",
+            _second_microphone(sides),
+        ),
         "clean the microphone, compare it with another one, replace it; then record healthy sound again",
         slope,
     )
@@ -251,7 +254,7 @@ def _sound(sides: Sides) -> Cause:
     evidence = [
         f"third octaves that changed most: {parts}; half of all changed by less than "
         f"{float(np.median(np.abs(bands[used]))):.1f} dB",
-        _said_second(sides),
+        _second_microphone(sides),
     ]
     return Cause(
         "sound",
@@ -272,7 +275,7 @@ def _distance(one: Float64, two: Float64) -> float:
     return float(np.mean(np.abs(one[both] - two[both]))) if both.sum() >= 8 else float("nan")
 
 
-def _said_second(sides: Sides) -> str:
+def _second_microphone(sides: Sides) -> str:
     """Return what the second microphone heard of a change; empty where there is none."""
     heard, other = sides.bands, sides.other_bands
     both = ~np.isnan(heard) & ~np.isnan(other)

@@ -75,8 +75,8 @@ class ChildSession:
 
     def _hear(self, text: bytes) -> None:
         lines = (self._words + text).split(b"\n")
-        told = [line for line in lines[:-1] if line.strip() == OVERRUN.encode()]
-        self.overruns += len(told)
+        overruns = [line for line in lines[:-1] if line.strip() == OVERRUN.encode()]
+        self.overruns += len(overruns)
         kept = [line for line in lines if line.strip() != OVERRUN.encode()]
         self._words = b"\n".join(kept)[-_WORDS:]
 
