@@ -107,14 +107,14 @@ def take_windows(connection: Connection, name: str, rule: Rule, windows: Sequenc
     at = now_ms()
     rest = resting(row, at)
     state = RuleState.from_values(row.rule) if row.rule else RuleState()
-    messages: list[Message] = []
+    taken: list[Message] = []
     for number, window in zip(ids, windows, strict=True):
         if number not in known:
             judged = Judged(window.verdict, window.place, window.time, rest)
             state, messages_of = advance(rule, state, [judged], name, window.time)
-            messages += messages_of
+            taken += messages_of
     facts = {"rule": state.to_values(), "threshold": rule.threshold, "revision": revision}
-    take_messages(connection, messages, machine, revision=revision, facts=facts)
+    take_messages(connection, taken, machine, revision=revision, facts=facts)
     return len(ids) - len(known)
 
 
