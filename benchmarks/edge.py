@@ -38,7 +38,7 @@ def main() -> None:
         folder = Path(name)
         alone = args.venv or environment(folder / "venv")
         print(f"installed: {installed(alone):.0f} MB beside pip and setuptools")
-        print(f"{'':<34}{'start s':>9}{'ms a window':>13}{'memory MB':>11}")
+        print(f"{'':<34}{'start s':>9}{'ms per window':>13}{'memory MB':>11}")
         for rate in args.rate:
             measure(folder / str(rate), args.encoder, rate, args.rounds, alone / "bin" / "python")
 

@@ -138,8 +138,9 @@ def test_every_piece_of_the_page_on_extending_runs(tmp_path, monkeypatch, capsys
     monkeypatch.setattr("echobank.models.registry.LOADERS", dict(LOADERS))
     monkeypatch.setattr("echobank.models.registry.CARDS", dict(CARDS))
     pieces = [block for block in blocks(DOCS / "extending.md") if block.language == "python"]
-    assert len(pieces) == 4
+    assert len(pieces) == 5
     names = {}
+    monkeypatch.chdir(tmp_path)
     for piece in pieces:
         exec(compile(piece.text, f"extending.md:{piece.line}", "exec"), names)
     for settings in (["scoring.backend=centre_distance", "model.embedding=logmel_stats"],
@@ -150,6 +151,7 @@ def test_every_piece_of_the_page_on_extending_runs(tmp_path, monkeypatch, capsys
         healthy = detector.score_samples(hum(4.0, seed=50), RATE)
         odd = detector.score_samples(with_tone(hum(4.0, seed=50), 0, 4, level=0.3), RATE)
         assert min(v.score for v in odd) > max(v.score for v in healthy)
+    assert names["watch"].ended and "no event is open" in capsys.readouterr().out
     lamp = names["Blinker"]()
     for kind, lit in (("score", False), ("open", True), ("heartbeat", True), ("close", False)):
         lamp.send([SimpleNamespace(kind=kind)])

@@ -95,7 +95,7 @@ def test_every_command_of_the_guide_is_a_command(guide, examples):
 
 
 def test_enough_cores_for_the_actors_of_the_job(examples):
-    """Each actor reserves one core unless it is told otherwise."""
+    """Each actor reserves one core unless `--cpus` says otherwise."""
     words = shlex.split(examples["embed.yaml"]["spec"]["entrypoint"])
     (group,) = examples["embed.yaml"]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     cores = sum(int(one["resources"]["limits"]["cpu"]) for one in group["template"]["spec"]["containers"])

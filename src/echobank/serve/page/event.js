@@ -68,10 +68,10 @@ export function eventPanel(event, { may }, changed) {
     if (answer) await act("mute", { seconds: answer.seconds ? Number(answer.seconds) : null }, "muted");
   }
 
-  async function load(anew = true) {
+  async function load(fresh = true) {
     shown = { clip: event.clip, peak: event.peak };
     if (event.kind === "no_sound" || !event.clip) { replace(evidence, event.kind === "no_sound" ? null : h("p", { class: "muted" }, t("event.noclip"))); return; }
-    if (anew) replace(evidence, h("p", { class: "muted", "aria-busy": "true" }, t("loading")));
+    if (fresh) replace(evidence, h("p", { class: "muted", "aria-busy": "true" }, t("loading")));
     try {
       const told = await get(eventPath(event.id, `/explanation?${query({ clip: event.clip })}`));
       const pictures = may("audio") ? await get(eventPath(event.id, `/spectrograms?${query({ clip: told.clip })}`)) : null;
