@@ -1,6 +1,8 @@
 """The page in a real browser: what a shift sees, hears and does; phone and desktop, light and dark."""
 
+import csv
 import hashlib
+import io
 import re
 import shutil
 
@@ -185,6 +187,16 @@ def test_the_keyboard_is_enough(shift):
     keyboard.active_element.send_keys(Keys.ESCAPE)
     page.until(lambda: not page.all("dialog"), "the end of the dialog")
     assert client.get("/api/events").json()[0]["acknowledged"] is None
+
+
+def test_what_is_shown_is_a_table_that_no_spreadsheet_takes_for_formulas(shift):
+    page, client, _ = shift
+    page.open(f"{client.base_url}/docs")
+    script = "import('/page/csv.js').then((m) => arguments[2](m.csvText(arguments[0], arguments[1])))"
+    rows = [{"file": '=HYPERLINK("x")', "score": -1.5, "note": 'a "b", c'}, {"file": "+1", "score": None}]
+    table = page.chrome.execute_async_script(script, ["file", "score", "note"], rows)
+    read = list(csv.reader(io.StringIO(table)))
+    assert read == [["file", "score", "note"], ["'=HYPERLINK(\"x\")", "-1.5", 'a "b", c'], ["'+1", "", ""]]
 
 
 def test_the_api_is_described_without_another_host(shift):
