@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from echobank.cli import main
+from echobank.edge.assembly import assemble_graph
 from echobank.edge.bundle import read_facts
 from echobank.edge.nodes import DATA, Graph
 from echobank.edge.parity import EdgeRunner
@@ -266,3 +267,10 @@ def test_large_arrays_are_written_in_bounded_memory(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4e6 < (tmp_path / DATA).stat().st_size
+
+
+def test_a_bank_that_is_exported_is_not_prepared_for_search(healthy, tmp_path):
+    bank = fit(tmp_path / "banks", healthy, "logmel_stats", "scoring.backend=knn")
+    machine = open_machine(bank)
+    assemble_graph(machine)
+    assert "_bands" not in vars(machine.backend.rows_())  # a copy of a large bank would not fit into memory beside it

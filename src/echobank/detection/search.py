@@ -11,6 +11,8 @@ and sorted by distance, then by row. The result does not depend on blocks, batch
 float32 products are left to the library of linear algebra, and the float64 sums are taken pair by pair.
 """
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,8 +55,14 @@ class Index:
             raise ConfigError("unknown metric", value=metric, hint=f"allowed: {', '.join(METRICS)}")
         self.metric = metric
         self.shape = bank.shape
+        self._of = bank, lengths
+
+    @cached_property
+    def _bands(self) -> list["_Band"]:
+        """The rows of each band, prepared when first searched: a copy of the bank, which exports never need."""
+        bank, lengths = self._of
         each = [None if lengths is None else lengths[:, band] for band in range(bank.shape[1])]
-        self._bands = [_Band(bank[:, band], metric, own) for band, own in enumerate(each)]
+        return [_Band(bank[:, band], self.metric, own) for band, own in enumerate(each)]
 
     def check(self, k: int, query_groups: Int64 | None = None, bank_groups: Int64 | None = None) -> None:
         """Refuse a k larger than the number of rows, or of rows outside the group of a query.
