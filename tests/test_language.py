@@ -48,14 +48,20 @@ def texts():
     )
 
 
+def flowing(text):
+    """Return text with lines joined, without the marks of comments, so that a turn across two lines is found too."""
+    return re.sub(r"\s*\n[ \t]*(?:#|//|\*)?[ \t]*", " ", text)
+
+
 @pytest.mark.parametrize(("turn", "instead"), TURNS.items())
 def test_no_text_has_a_turn_that_readers_stumble_over(turn, instead):
     pattern = re.compile(turn, re.IGNORECASE)
     hits = []
     for path in texts():
-        for number, line in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
-            if pattern.search(line):
-                hits.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:110]}")
+        text = flowing(path.read_text("utf-8", errors="replace"))
+        for hit in pattern.finditer(text):
+            around = text[max(hit.start() - 40, 0) : hit.end() + 40]
+            hits.append(f"{path.relative_to(ROOT)}: ... {around} ...")
     assert not hits, f"write {instead!r} instead:\n" + "\n".join(hits)
 
 

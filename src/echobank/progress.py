@@ -1,4 +1,4 @@
-"""How work that takes long reports that it goes on: a wrapper around an iterable, silent by default.
+"""How long-running work reports its progress: a wrapper around an iterable, silent by default.
 
 The package never prints. The command line passes a wrapper that draws a bar.
 """

@@ -166,8 +166,8 @@ def test_check_says_how_far_both_are_apart(bank, new, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        (("scoring.backend=gmm",), "these can go: knn, ldn, mahalanobis"),
-        (("model.pooling=gwrp",), "these can go: mean, max, gem"),
+        (("scoring.backend=gmm",), "these can be exported: knn, ldn, mahalanobis"),
+        (("model.pooling=gwrp",), "these can be exported: mean, max, gem"),
         (("model.embedding=level_octaves", "scoring.metric=euclidean"), "level_percentiles"),
     ],
 )

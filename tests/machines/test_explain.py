@@ -80,7 +80,7 @@ def test_a_healthy_recording_that_is_gone_or_changed_is_not_shown(fitted, tmp_pa
         write(tmp_path / "h" / f"{i}.wav", hum(2.0, seed=i + 10))
     explanation = detector.explain(fitted / "new" / "bad.wav")
     assert explanation.nearest is None and explanation.findings
-    assert "not at hand" in explanation.sentences[-1]
+    assert "not available" in explanation.sentences[-1]
 
 
 def test_levelling_nothing_changes_nothing(machine, fitted, tmp_path):

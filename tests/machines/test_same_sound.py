@@ -91,7 +91,7 @@ def test_copies_alone_are_said_to_be_copies(tmp_path, capsys):
         (tmp_path / "h" / f"{i}.wav").write_bytes(path.read_bytes())
     assert main(["fit", str(tmp_path / "h"), "--machine", "m", "--out", str(tmp_path), "--window", "1s"]) == 2
     err = capsys.readouterr().err
-    assert "the 8 recordings are 1, the others are copies" in err and "1.wav sounds exactly as 0.wav" in err
+    assert "the 8 recordings are 1, the others are copies" in err and "1.wav sounds exactly like 0.wav" in err
 
 
 def test_a_threshold_of_nothing_is_said_loudly(tmp_path, capsys):

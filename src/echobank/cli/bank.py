@@ -7,7 +7,7 @@ actions:
   merge      write one bank of several that were made alike
   compact    keep at most --rows windows, now and after later additions
   calibrate  compute the threshold again, for another false-alarm rate with --far
-  refresh    propose what could come and go so that a bank follows its machine slowly; --apply does it
+  refresh    propose rows to add and remove so that a bank follows its machine slowly; --apply does it
   diff       how two banks differ
   undo       bring back the state before the last change
 """
@@ -141,7 +141,7 @@ def _take_from_trend(args: argparse.Namespace) -> int:
 
 
 def refresh(args: argparse.Namespace) -> int:
-    """Propose what a bank could take in and let go of to follow its machine slowly; with --apply, do it."""
+    """Propose which rows to add and remove so that a bank follows its machine slowly; with --apply, do it."""
     before = _load(args.bank)
     after = refresh_from_trend(args, before)
     if args.apply:

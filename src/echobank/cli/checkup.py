@@ -1,4 +1,4 @@
-"""Say whether the bank of a machine is still good after weeks and months, since when not, and what to do about it.
+"""Check whether the bank of a machine is still good after weeks and months, since when it is not, and what to do.
 
 It reads what `--trend` of watch, listen or score kept, BANK/trend if nothing else is said, or what a service holds.
 """

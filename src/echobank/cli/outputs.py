@@ -1,8 +1,8 @@
 """Places that a command writes to, checked before it does any work; and `--json`.
 
 Every option that names an output file passes through here: its name must end as such a file does, and what the command
-reads is never overwritten. Recordings and banks end differently from everything that may be written, so no slip of the
-hand, such as `--report today/*.wav`, can cost one.
+reads is never overwritten. Recordings and banks end differently from everything that may be written, so a
+mistake such as `--report today/*.wav` overwrites none.
 """
 
 import argparse

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         check_output(args.report, PAGE, "--report", reads)
     if args.trend and args.without_level:
-        raise ConfigError("a trend is of scores with level", hint="leave out --trend or --without-level")
+        raise ConfigError("a trend needs scores with level", hint="leave out --trend or --without-level")
     digest = _digest() if args.report else None
     machine = open_bank(args)
     left_out = LeftOut()

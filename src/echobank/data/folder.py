@@ -1,6 +1,6 @@
 """A folder of recordings: which files of its tree are recordings, quickly, for 100,000 of them at every look.
 
-What sounds but cannot be read, and what a walk passes over, is counted, so that nothing is left out unsaid.
+What sounds but cannot be read, and what a walk passes over, is counted, so that nothing is left out silently.
 """
 
 import errno

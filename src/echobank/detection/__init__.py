@@ -1,1 +1,1 @@
-"""Embedding to decision: the bank, exact search, back-ends, thresholds."""
+"""From embedding to decision: the bank, exact search, back-ends, thresholds."""

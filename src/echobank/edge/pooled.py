@@ -49,7 +49,8 @@ def pooled(graph: Graph, tokens: str, pooling: Pooling) -> str:
         ConfigError: The pooling has no graph.
     """
     if pooling.name not in GOES:
-        raise ConfigError("this pooling has no graph", value=pooling.name, hint=f"these can go: {', '.join(GOES)}")
+        hint = f"these can be exported: {', '.join(GOES)}"
+        raise ConfigError("this pooling has no graph", value=pooling.name, hint=hint)
     x = graph.cast(tokens, "float64")
     if pooling.bands:
         x = graph.add("Transpose", x, perm=[1, 0, 2])

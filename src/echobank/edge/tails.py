@@ -46,7 +46,7 @@ class Tails:
         if isinstance(backend, Pca):
             return self._pca(backend, embedding)
         name = type(backend).__name__.lower()
-        raise ConfigError("this back-end has no graph", value=name, hint=f"these can go: {GOES}")
+        raise ConfigError("this back-end has no graph", value=name, hint=f"these can be exported: {GOES}")
 
     def nearest(self, backend: Backend, embedding: str) -> str:
         """Return the nearest row, int64[1], as the back-end's `nearest` does."""

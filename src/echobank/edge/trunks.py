@@ -63,7 +63,7 @@ def tokens_of(graph: Graph, heard: HeardSound, encoder: Encoder, layer: int | No
             return make(graph, samples, encoder, layer)
     if facts.engine == "torch":
         return _beats(graph, samples, encoder, layer, int8)
-    raise ConfigError("this encoder has no graph", value=facts.name, hint=f"these can go: {GOES}")
+    raise ConfigError("this encoder has no graph", value=facts.name, hint=f"these can be exported: {GOES}")
 
 
 def _soundnet(graph: Graph, samples: str, encoder: SoundNet, layer: int | None) -> str:
@@ -125,7 +125,8 @@ def _level(graph: Graph, heard: HeardSound, encoder: Level) -> str:
     }
     name = encoder.facts.name
     if name not in quantities:
-        raise ConfigError("this encoder has no graph", value=name, hint=f"of its kind, {', '.join(quantities)} can go")
+        hint = f"of this kind, {', '.join(quantities)} can be exported"
+        raise ConfigError("this encoder has no graph", value=name, hint=hint)
     frame = heard.source_rate // level.FRAMES_PER_SECOND
     measured = quantities[name](graph, graph.cast(heard.source, "float64"), frame)
     return graph.cast(graph.shape(measured, (1, 1, encoder.facts.dimension)), "float32")

@@ -1,1 +1,1 @@
-"""Truth to numbers: the challenge's truth, metric and files, and the study of settings."""
+"""Evaluation: the challenge's ground truth, metric and files, and the study of settings."""

@@ -1,4 +1,4 @@
-"""`Detector`: the way from Python to one machine. The command line does the same through the same functions."""
+"""`Detector`: the Python interface to one machine. The command line uses the same functions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

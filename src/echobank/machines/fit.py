@@ -1,4 +1,4 @@
-"""Fit: a folder of healthy recordings to the bank of one machine."""
+"""Fit: from a folder of healthy recordings to the bank of one machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -170,7 +170,7 @@ def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
             count = len(harvest.duplicates) + len(harvest.heard)
             raise BankError(
                 f"too little healthy sound: the {count} recordings are {len(harvest.heard)}, the others are copies",
-                value=f"{harvest.duplicates[0][0]} sounds exactly as {harvest.duplicates[0][1]}",
+                value=f"{harvest.duplicates[0][0]} sounds exactly like {harvest.duplicates[0][1]}",
                 hint="give another recording",
             )
         raise BankError(

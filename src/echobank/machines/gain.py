@@ -1,7 +1,7 @@
-"""Gain: how loud today's recordings are beside those of the bank. A sentence, never a decision.
+"""Gain: how loud today's recordings are compared with those of the bank. A sentence, never a decision.
 
 A recording chain whose gain changes makes everything louder, and so does a machine that is. Nobody can tell the two
-apart from levels, but that all recordings moved alike can be said, and it takes no alarm away.
+apart from levels. So it only reports that all recordings moved alike, and suppresses no alarm.
 """
 
 from collections.abc import Iterable, Sequence

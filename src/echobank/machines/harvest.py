@@ -29,7 +29,7 @@ class Harvest:
         levels: RMS level of each window, dB of full scale, float32[N].
         traits: What flags are made of, float32[N, K] (`traits`); K is 0 where the listener takes none.
         rows: N facts.
-        heard: Recordings that were used, without their arrays' use.
+        heard: Recordings that were used, without their arrays.
         skipped: Recordings, or their silent windows, that were left out.
         duplicates: (name, name of the recording of the same sound that was used).
     """

@@ -1,4 +1,4 @@
-"""Regions: the stretches of time and bands of frequency in which a window is unlike its healthy likes."""
+"""Regions: the stretches of time and bands of frequency in which a window is unlike similar healthy windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

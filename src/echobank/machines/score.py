@@ -1,4 +1,4 @@
-"""Score: many recordings to one table of verdicts, in bounded memory, continuing where it was interrupted.
+"""Score: from many recordings to one table of verdicts, in bounded memory, continuing where it was interrupted.
 
 Every finished recording is a line of a journal beside the table; the table is written from the journal at the
 end, in one step, and the journal is removed.

@@ -32,7 +32,7 @@ def sentences_of(it: "Explanation") -> list[str]:
         word = "louder" if it.level_db > 0 else "quieter"
         said.append(f"As a whole it is {abs(it.level_db):.0f} dB {word} than the most similar healthy sound.")
     if it.nearest is None:
-        said.append(f"The most similar healthy recording, {verdict.nearest}, is not at hand to listen to.")
+        said.append(f"The most similar healthy recording, {verdict.nearest}, is not available to listen to.")
     return said
 
 

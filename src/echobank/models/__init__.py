@@ -1,1 +1,1 @@
-"""Clip to embedding: log-mel, encoders and their weights, pooling, feeding."""
+"""From clip to embedding: log-mel, encoders and their weights, pooling, feeding."""

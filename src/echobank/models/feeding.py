@@ -1,4 +1,4 @@
-"""Feeding: sources of sound to embeddings, in parallel, in batches across sources, in the order asked for.
+"""Feeding: from sources of sound to embeddings, in parallel, in batches across sources, in the order asked for.
 
 Clips of the challenge and windows of own recordings go the same way. An `EmbeddingStore` keeps each embedding by
 content and by everything that made it, so a second run embeds nothing.

@@ -1,4 +1,4 @@
-"""Access: who may do what. Tokens of 256 random bits, kept as SHA-256; a login is a token of its own that ends."""
+"""Access: who may do what. Tokens of 256 random bits, kept as SHA-256; a login is a token that expires."""
 
 import hashlib
 import math

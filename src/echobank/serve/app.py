@@ -63,8 +63,8 @@ def guarded(app: FastAPI, service: Service, hosts: frozenset[str], *, figures: b
     Args:
         app: The application.
         service: Its service.
-        hosts: Names by which it may be called.
-        figures: Whether any address in figures will do; for a service beyond loopback, where a token is needed anyway.
+        hosts: Names that clients may use for it.
+        figures: Whether any IP address will do; for a service beyond loopback, where a token is needed anyway.
     """
     large = service.settings.most_bytes + _FORM
 

@@ -1,4 +1,4 @@
-"""Broadcast: what was committed, to everybody who listens, in the order of its numbers; who was away gets the rest."""
+"""Broadcast: committed messages, in order, to every listener; one that was away gets what it missed."""
 
 import asyncio
 import threading
@@ -34,7 +34,7 @@ class Broadcast:
     """Holds the last messages and wakes those who wait for more.
 
     Args:
-        engine: The database, for who missed more than is held.
+        engine: The database, for those who missed more than is held.
     """
 
     def __init__(self, engine: Engine) -> None:

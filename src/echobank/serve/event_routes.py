@@ -72,7 +72,7 @@ def acknowledge(event: str, body: Remark, request: Request) -> dict[str, Any]:
 
 @router.post("/api/events/{event}/mute", openapi_extra=needs("curate"), tags=["events"])
 def mute(event: str, body: Mute, request: Request) -> dict[str, Any]:
-    """Have the sound of an event not alarm for a time, or until it changes."""
+    """Mute the sound of an event for a time, or until it changes."""
     mute_sound(_host(request, event_row(request, event)).state, event, seconds=body.seconds)
     return _opine(request, event, "mute", "" if body.seconds is None else f"{body.seconds:g} s", muted=now_ms())
 
@@ -102,7 +102,7 @@ def no_fault(event: str, body: NoFault, request: Request) -> dict[str, Any]:
 
 @router.post("/api/events/{event}/undo", openapi_extra=needs("curate"), tags=["events"])
 def undo_opinion(event: str, request: Request) -> dict[str, Any]:
-    """Take back what was said of an event, and what it did to the bank."""
+    """Undo the last judgement of an event, and its change of the bank."""
     row = event_row(request, event)
     if row.opinion == "no_fault":
         host = _host(request, row)

@@ -1,4 +1,4 @@
-"""The guard around the application: the Host header, requests from other sites, sizes of bodies, headers of answers."""
+"""The guard around the application: it checks host, origin and size of requests, and sets headers of answers."""
 
 import asyncio
 import ipaddress
@@ -40,8 +40,8 @@ class Guard:
 
     Args:
         app: The application.
-        hosts: Names by which the service may be called; None for any address in figures besides.
-        figures: Whether any address in figures will do.
+        hosts: Host names that the service answers to; None for any IP address besides.
+        figures: Whether any IP address will do.
         limit: Path to the most bytes of a body.
     """
 

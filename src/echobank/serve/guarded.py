@@ -51,7 +51,7 @@ def needs(scope: str) -> dict[str, str]:
 
 
 def holder_of(request: Request, scope: str) -> Holder:
-    """Return who asks.
+    """Return the holder of the request's token.
 
     Raises:
         NotAllowedError: It may not.

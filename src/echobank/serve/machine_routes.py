@@ -105,7 +105,7 @@ def undo(machine: str, request: Request) -> dict[str, Any]:
 
 @router.post("/api/machines/{machine}/pause", openapi_extra=needs("curate"), tags=["machines"])
 def pause(machine: str, body: Pause, request: Request) -> dict[str, Any]:
-    """Hear a machine and do not alarm for a while."""
+    """Pause the alarms of a machine for a while; it is still heard."""
     until = now_ms() + round(1000 * body.seconds)
     _set(request, machine, paused_until=until)
     add_note(request, machine, "pause", f"{body.seconds:g} s")

@@ -17,7 +17,7 @@ _LATEST = 1 << 53
 
 @router.get("/api/me", openapi_extra=needs("read"), tags=["service"])
 def show_me(request: Request) -> dict[str, Any]:
-    """Who asks, and what that allows."""
+    """The user of a request, and what it may do."""
     holder, service = request.state.holder, service_of(request)
     settings = service.settings
     return {

@@ -37,7 +37,7 @@ class PageFile:
 
 @router.get("/", openapi_extra=needs(OPEN))
 def index(request: Request) -> Response:
-    """The page of the shift."""
+    """The page."""
     return _sent(request, "index.html")
 
 

@@ -37,7 +37,7 @@ class NewToken(BaseModel):
 
 @router.get("/healthz", openapi_extra=needs(OPEN), tags=["service"])
 async def healthz() -> dict[str, str]:
-    """The process answers."""
+    """Whether the process answers."""
     return {"status": "ok"}
 
 

@@ -54,7 +54,7 @@ class FolderSounds:
         return [replace(one, clip=row["id"]) if isinstance(one, WindowMessage) else one for one in messages]
 
     def follow(self, verdicts: Sequence[Verdict], messages: Sequence[Message], threshold: float) -> None:
-        """Do nothing: everything is done."""
+        """Do nothing: there is nothing left to do."""
 
     def step(self) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""The writer: the one thread that changes the database. Changes that wait are committed together, answers come after.
+"""The writer: the one thread that changes the database. Waiting changes are committed together, answers follow.
 
 One writer is why SQLite is never locked, and why the numbers of messages are in the order in which they are seen.
 """

@@ -1,4 +1,4 @@
-"""Lessons: a batch of clips as log-mel and what the teachers tell of it, made once and kept for later passes."""
+"""Lessons: a batch of clips as log-mel with the teachers' outputs for it, made once and kept for later passes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

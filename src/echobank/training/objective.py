@@ -1,4 +1,4 @@
-"""What a student is asked for: the teachers' targets, the same within a machine, and which machine it is.
+"""What a student learns: the teachers' targets, the same within a machine, and which machine it is.
 
 The heads are dropped afterwards. Targets are z-scored by the statistics of a few lessons, so that every teacher
 and every dimension weighs the same.

@@ -1,4 +1,4 @@
-"""Teachers: frozen encoders of any kind, and what of theirs a student is asked to tell."""
+"""Teachers: frozen encoders of any kind, and which of their outputs a student learns to predict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -166,7 +166,7 @@ class Watch:
         )
 
     def step(self, stop: Callable[[], bool] = lambda: False) -> int:
-        """Look once, score what is finished, deliver what waits; return the number of pieces scored.
+        """Poll once, score what is finished, deliver what waits; return the number of pieces scored.
 
         A disk that is full is a trouble like others: what could not be written down was not done, and is done later.
 

@@ -1,7 +1,7 @@
 """Mutes: acknowledged sounds that do not alarm, for a time, until they change, or for good; counted and shown.
 
 Every event leaves the embeddings of its windows in the state; `mute` copies them among the mutes. Both are files, so
-that a command can mute a watch that runs. What is muted stays anomalous: it is scored and said, and never learnt.
+that a command can mute a watch that runs. What is muted stays anomalous: it is scored and reported, and never learned.
 """
 
 import os

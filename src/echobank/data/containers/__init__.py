@@ -1,1 +1,1 @@
-"""What the containers of sound say about their length, read apart from the decoder, which guesses."""
+"""What audio containers say about their own length, checked because the decoder only guesses."""

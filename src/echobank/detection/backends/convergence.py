@@ -1,4 +1,4 @@
-"""Models of scikit-learn without its notices of convergence, which are no news to a user: a score needs no more."""
+"""Models of scikit-learn without its convergence warnings: scores do not need full convergence."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Whether a bank is still good after months, and what to do about it."""
+"""Whether a bank is still good after months, and what to do if not."""

@@ -157,7 +157,7 @@ def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]
         if revision == hours.revision.max():
             return chosen, []
         said = (
-            f"the bank was changed so lately (revision {int(hours.revision.max())}) that its scores cannot be tested "
+            f"the bank was changed so recently (revision {int(hours.revision.max())}) that its scores cannot be tested "
             f"yet; those of revision {revision} were, up to {date_of(int(chosen.begins[-1]))}"
         )
         return chosen, [
@@ -168,7 +168,7 @@ def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]
     else:
         spanned = (int(hours.begins[-1]) - int(hours.begins[0])) / DAY
         said = (
-            f"too little to say whether scores come as before: {int(hours.windows.sum())} windows in {len(hours)} "
+            f"not enough data to say whether scores are as before: {int(hours.windows.sum())} windows in {len(hours)} "
             f"hours of {len(np.unique(hours.begins // DAY))} days, {spanned:.1f} days from first to last"
         )
     step = (
@@ -185,14 +185,14 @@ def _steady(tested: Hours, blocks: Blocks, episodes: Sequence[Episode], false_al
     found = []
     years = f"at most {false_alarms:g} false alarms of health per year"
     if not any(episode.judged for episode in episodes):
-        said = f"scores of quiet times come as in the first weeks, since {date_of(int(tested.begins[0]))}"
+        said = f"scores in quiet times are distributed as in the first weeks, since {date_of(int(tested.begins[0]))}"
         evidence = (
             f"{len(blocks)} blocks of {blocks.length} h, a conformal test martingale with {years} of all its tests",
         )
         found.append(CheckupFinding("scores", "steady", GOOD, said, evidence))
     if blocks.dependence > _DEPENDENT:
         said = f"blocks of {blocks.length} h still resemble their neighbours (autocorrelation {blocks.dependence:.2f})"
-        evidence = (f"the rate of {years} is an approximation then: slow swings are what this machine always does",)
+        evidence = (f"the rate of {years} is an approximation then, because this machine has always had slow swings",)
         found.append(CheckupFinding("scores", "dependent", NOTE, said, evidence))
     return found
 
@@ -223,7 +223,7 @@ def _rate(bank: Bank, tested: Hours, blocks: Blocks, episodes: Sequence[Episode]
         return [CheckupFinding("scores", "rate_high", WARNING, said, tuple(evidence), step, since=since, values=values)]
     if now.high < promised[0]:
         said = f"the bank alarms less often than the rate in force: {share(now.share)} in place of {share(rate)}"
-        step = "nothing must be done; a lower threshold would find more (`echobank bank calibrate --far`)"
+        step = "nothing needs to be done; a lower threshold would find more (`echobank bank calibrate --far`)"
         return [CheckupFinding("scores", "rate_low", NOTE, said, tuple(evidence), step, since=since, values=values)]
     said = f"the bank alarms as often as its rate allows: {share(now.share)} of the windows of quiet times"
     return [CheckupFinding("scores", "rate", GOOD, said, tuple(evidence), values=values)]

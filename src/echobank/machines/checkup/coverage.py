@@ -39,7 +39,7 @@ def _never_nearest(bank: Bank, nearest: Mapping[str, int]) -> CheckupFinding | N
         NOTE,
         f"{len(unused)} of the {len(files)} recordings of the bank were never among the nearest that hours name",
         (_listed(unused),),
-        "nothing must be done; a state that the machine no longer has can go by `echobank bank remove`",
+        "nothing needs to be done; `echobank bank remove` removes a state that the machine no longer has",
         values={"recordings": len(files), "unused": len(unused)},
     )
 
@@ -60,10 +60,10 @@ def _far(sample: Sequence[Sampled]) -> CheckupFinding | None:
         "coverage",
         "far",
         NOTE,
-        f"sound that is far from all of the bank comes back without an alarm: on {often[worst]} days, "
+        f"sound that is far from everything in the bank recurs without an alarm: on {often[worst]} days, "
         f"nearest to {worst}",
         (_listed(sorted(files[worst])),),
-        "listen to these; where they are healthy, take them by `echobank bank add`, and the machine is covered there",
+        "listen to these; if they are healthy, add them with `echobank bank add`",
         values={"days": often[worst]},
     )
 
@@ -84,7 +84,7 @@ def _few(bank: Bank) -> CheckupFinding | None:
         f"the rate of {share(rate)} holds over all states, not in each: {counted(len(few), 'state')} would need "
         f"{round(1 / rate) - 1} independent recordings",
         (parts,),
-        "record these states more often; `echobank checkup --next` lists clips that are at hand",
+        "record these states more often; `echobank checkup --next` lists clips that you already have",
         values={"states": len(few)},
     )
 
@@ -97,7 +97,7 @@ def _twice(bank: Bank) -> CheckupFinding | None:
         "coverage",
         "twice",
         NOTE,
-        f"{counted(len(pairs), 'pair')} of recordings of the bank sound all but the same and add nothing",
+        f"{counted(len(pairs), 'pair')} of recordings of the bank sound almost the same and add nothing",
         (_listed([f"{one} and {two}" for one, two in pairs]),),
         "remove one of each, so that they do not count as independent",
         values={"pairs": len(pairs)},

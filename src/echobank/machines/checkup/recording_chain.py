@@ -199,7 +199,7 @@ def _gain(sides: Sides) -> Cause | None:
         True,
         f"the gain changed by {moved:+.1f} dB",
         evidence,
-        "set the gain back; or, where it is to stay, record healthy sound at it and fit again",
+        "set the gain back; or, if it is to stay, record healthy sound with it and fit again",
         moved,
     )
 
@@ -228,7 +228,7 @@ def _ageing(sides: Sides) -> Cause | None:
     return Cause(
         "ageing",
         True,
-        f"the microphone grows dull: above {_hertz(2**knee)} it loses {-slope:.1f} dB per octave",
+        f"the microphone loses its high frequencies: above {_hertz(2**knee)} it loses {-slope:.1f} dB per octave",
         (
             f"a slope explains {100 * explained:.0f} % of the change of {len(used)} third octaves",
             _second_microphone(sides),

@@ -1,4 +1,4 @@
-"""Slow adaptation: what a bank could take in and let go of, so that it follows a machine without swallowing a fault.
+"""Slow adaptation: which rows to add and remove, so that a bank follows a machine without swallowing a fault.
 
 Off unless it is asked for, and a proposal until it is applied. A window is proposed only if it is older than the
 hold-back, was heard before every change that is not settled, is nearer to rows that people gave than to any window
@@ -93,7 +93,7 @@ def parse_policy(text: str) -> RefreshPolicy:
 def plan_refresh(
     bank: Bank, sample: Sequence[Sampled], checkup: Checkup, policy: RefreshPolicy, now: int
 ) -> RefreshPlan:
-    """Return what a bank could take in and let go of.
+    """Return which rows a bank could gain and lose.
 
     Args:
         bank: The bank.
@@ -141,7 +141,7 @@ def _until(checkup: Checkup, policy: RefreshPolicy, now: int, report: list[str])
             )
     if checkup.verdict == "too little":
         until = 0
-        report.append("nothing at all: there is too little to say whether the machine is as it was")
+        report.append("nothing is taken: there is not enough data to say whether the machine has changed")
     return until
 
 

@@ -1,1 +1,1 @@
-"""What a machine was heard to do over months: thinned rows, and a bounded sample of what they were."""
+"""The history of a machine over months: thinned rows, and a bounded sample of its windows."""

