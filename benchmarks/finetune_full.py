@@ -170,7 +170,7 @@ def _steps(checkpoint: Path) -> int:
 
 def told(run: dict) -> str:
     """Return seconds a step and the largest peak of memory of its processes."""
-    return f"{run['seconds'] / len(run['losses']):.1f} s per step, {max(run['peaks']):.2f} GB at the most"
+    return f"{run['seconds'] / len(run['losses']):.1f} s per step, {max(run['peaks']):.2f} GB at most"
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def stored_in(dataset: str) -> dict[str, Heard]:
 
 
 def same(one: Heard, other: Heard) -> bool:
-    """Tell whether a recording was heard alike, bit for bit."""
+    """Tell whether a recording was heard equal, bit for bit."""
     arrays = ("vectors", "profiles", "starts", "lengths", "levels", "traits")
     words = ("sha256", "sound_sha256", "source_rate", "seconds", "flags", "error")
     return all(getattr(one, name) == getattr(other, name) for name in words) and all(

@@ -29,6 +29,16 @@ TURNS = {
     r"\bslip of the hand\b": "mistake",
     r"\b(lie|lies|lay) (there|beside|about)\b": "is, is next to, was there",
     r"\bat one's own risk\b|\bat one stroke\b|\bof late\b|\bon high\b": "a plain word",
+    r"\bgo(es|ing)? on (where|from|when)\b": "continues",
+    r"\bnever goes? back\b": "a monotonic clock",
+    r"\b(once|twice|two|three|four) an? (turn|spin|group|pass|head|clip|window|machine|row|bank)\b": "once per",
+    r"\bfor so long\b|\bso lately\b": "for that long, so recently",
+    r"\bsurely\b|\ball but the same\b": "certainly, almost the same",
+    r"\bbegins? again\b": "starts over, restarts",
+    r"\bat the most\b|\bin the mean\b": "at most, on average",
+    r"\bhas no business\b|\bearned its keep\b|\bno news\b|\bunsaid\b|\bto speak of\b": "a plain word",
+    r"\b(hears?|heard) alike\b|\blet(ting)? go of\b": "with the same encoder, releases",
+    r"\b(a|the) mission\b|\bone's own\b": "the reader's machine, the default settings",
     r"\bmakes? bold\b|\bbe it\b|\bso be it\b|\bsave for\b": "a plain word",
 }
 KINDS = (".py", ".md", ".yaml", ".yml", ".toml", ".html", ".js", ".css", ".service", ".cff", "")

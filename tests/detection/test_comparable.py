@@ -35,7 +35,7 @@ def test_levels_alone_are_refused_with_cosine(encoder, scoring):
         ("soundnet+level", Scoring("mean_fusion", params={"members": "ldn@soundnet:K=16+knn@level"})),
         ("soundnet+level", Scoring("knn")),
         ("soundnet", Scoring("knn")),
-        ("a file of one's own.pt", Scoring("knn")),
+        ("a file of your own.pt", Scoring("knn")),
     ],
 )
 def test_everything_else_is_compared(encoder, scoring):

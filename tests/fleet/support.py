@@ -71,7 +71,7 @@ def names_in(stored, file):
 
 
 def same_heard(one, other):
-    """Tell whether two recordings were heard alike, bit for bit."""
+    """Tell whether two recordings were heard equal, bit for bit."""
     arrays = ("vectors", "profiles", "starts", "lengths", "levels", "traits")
     if one.error or other.error:
         return one.error == other.error and str(one.path) == str(other.path)

@@ -1,4 +1,4 @@
-"""Banks of one's own machines score, explain and are kept as by the version before (tests/golden/before)."""
+"""Banks of your own machines score, explain and are kept as by the version before (tests/golden/before)."""
 
 import csv
 import dataclasses

@@ -88,7 +88,7 @@ def test_a_backup_under_load_holds_whole_answers(kept, places, tmp_path):
         for key in keys:  # a client that repeats its request after the restoration gets its answer
             answer = client.post(UPLOAD, content=done[key][0], headers={"Idempotency-Key": key})
             assert answer.json() == done[key][1]
-        fresh = client.post(UPLOAD, content=sound(seed=999))  # numbers of rows go on where they were
+        fresh = client.post(UPLOAD, content=sound(seed=999))  # numbers of rows continue
         assert fresh.status_code == 200
 
 

@@ -56,7 +56,7 @@ def recordings_in(
 ) -> Iterator[tuple[str, os.stat_result]]:
     """Yield name (relative, with forward slashes) and facts of every recording in a folder tree, in no order.
 
-    Names that begin with a dot are left out, with all that is in such folders; links to folders are not followed. A
+    Names that begin with a dot are left out, with everything in such folders; links to folders are not followed. A
     file or folder that vanishes meanwhile is passed over.
 
     Args:

@@ -32,7 +32,7 @@ _NONE = -100.0  # dB of a share that is zero
 _FRAME_SECONDS = 0.02
 _QUIET = 0.05  # share of frames that are quieter than the floor
 _FULL_SCALE = 32767 / 32768
-_DEAD_SECONDS = 0.002  # samples that do not change for so long are no sound
+_DEAD_SECONDS = 0.002  # samples that do not change for that long are no sound
 _LINES = (1, 2, 3, 4, 6)  # harmonics of the mains that a rectifier or a ground loop gives
 
 

@@ -25,7 +25,7 @@ def unpack(archive: Path, folder: Path, progress: Progress = silent) -> None:
         progress: Shows how far it is, in files.
 
     Raises:
-        DownloadError: Not a zip file, damaged, or it holds something that has no business in a data set. In
+        DownloadError: Not a zip file, damaged, or it holds something that does not belong in a data set. In
             the last case nothing is written.
         OutputError: A file cannot be written.
     """

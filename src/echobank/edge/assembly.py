@@ -45,7 +45,7 @@ def assemble_graph(machine: Machine, sample_rate: int | None = None, int8: bool 
         int8: Hold the weights of BEATs in 8 bits and multiply in them.
 
     Raises:
-        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot go.
+        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot be exported.
     """
     listener, graph = machine.listener, Graph()
     channel = one_channel(listener.channel)

@@ -101,7 +101,7 @@ def write_bundle(
         announce: Takes the size that the package will have, in bytes, before anything is written.
 
     Raises:
-        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot go; nothing is written.
+        ConfigError: Channel, encoder, pooling, back-end, rate or precision cannot be exported; nothing is written.
         OutputError: The folder cannot be written, or holds something else.
     """
     out = Path(out)

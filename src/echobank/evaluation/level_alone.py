@@ -1,7 +1,7 @@
 """Level alone: what the loudness of the clips says by itself, beside every score.
 
 The score of a clip is the distance in dB from its RMS level to that of the nearest clip of the bank. No encoder is in
-it, so a detector that does no better has not earned its keep, and one whose scores follow level would follow a change
+it, so a detector that does no better is not worth its cost, and one whose scores follow level would follow a change
 of the microphone's gain, or of its distance, just as well.
 """
 

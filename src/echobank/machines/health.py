@@ -97,7 +97,7 @@ def odd_ones(bank: Bank) -> tuple[Odd, ...]:
 
 
 def twins(bank: Bank) -> tuple[tuple[str, str], ...]:
-    """Return pairs of recordings of different groups with windows that are all but the same; the first ten.
+    """Return pairs of recordings of different groups with windows that are almost the same; the first ten.
 
     Distances are those of the bank's own metric, found when it was fitted; of a bank of an older version, now.
     """

@@ -77,7 +77,7 @@ def load_nuisance(path: Path, made: Mapping[str, Any] | None = None) -> Nuisance
 
 
 def usual_distance(vectors: Float32, groups: NDArray[np.int64]) -> float:
-    """Return how far a healthy window is from the nearest of another recording at the most, but for one in a hundred.
+    """Return how far a healthy window is at most from the nearest of another recording, except for one in a hundred.
 
     Args:
         vectors: Rows of the bank, float32[N, H, D].

@@ -1,7 +1,7 @@
 """Backup: database, clips, banks and what else the service keeps as one file, while it runs; and the way back.
 
 Journals of sources are copied before the database and clips after it. So the backup has the sound of every clip that
-its database names, and a source that goes on from its journal tells again what the database has, by the same ids.
+its database names, and a source that continues from its journal sends again what the database has, by the same ids.
 """
 
 import json

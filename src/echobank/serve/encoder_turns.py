@@ -1,4 +1,4 @@
-"""Turns at the encoder: uploads, sources and fits share it fairly, and machines that hear alike share one in memory.
+"""Turns at the encoder: uploads, sources and fits share it fairly; machines with equal settings share one in memory.
 
 One of them at a time embeds. While others wait it begins no batch after half a second, then the one that has waited
 longest has its turn; so neither a recording of an hour nor a fit holds up a microphone.

@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class TooLargeError(EchobankError):
-    """A body is longer than is taken."""
+    """A body is longer than the service accepts."""
 
 
 class SlowError(EchobankError):

@@ -1,6 +1,6 @@
 """The nursery: where machines are added. Healthy recordings come in, one fit at a time makes a bank of them.
 
-What was sent stays in `DIR/training/<id>`, so that a fit that was interrupted begins again when the service does, and
+What was sent stays in `DIR/training/<id>`, so that a fit that was interrupted starts over with the service, and
 so that the nearest healthy sound of an event can be heard.
 """
 
@@ -69,7 +69,7 @@ class Nursery:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; a fit that is under way begins again with the next start."""
+        """Stop; a fit that is under way starts over with the next start."""
         self._ended.set()
         self._stop.set()
         self._waiting.put(None)

@@ -75,7 +75,7 @@ class PackageShelf:
 
         Raises:
             BusyError: It is still being made.
-            ConfigError: The machine cannot go into a package; says what can.
+            ConfigError: The machine cannot be exported; the message says what can.
             OutputError: The disk is full or gone.
         """
         tag = self.tag(bank, rate)

@@ -1,4 +1,4 @@
-"""A running source: one thread that listens or watches for the service, and begins again when that fails."""
+"""A running source: one thread that listens or watches for the service, and starts over when that fails."""
 
 import random
 import re

@@ -100,7 +100,7 @@ class Service:
             )
 
     def close(self) -> None:
-        """Finish what is under way, and let go of everything; a second time does nothing."""
+        """Finish what is under way, and release everything; a second time does nothing."""
         if self._ended.is_set():
             return
         self.stop()

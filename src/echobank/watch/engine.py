@@ -195,7 +195,7 @@ class Watch:
         return done
 
     def close(self) -> None:
-        """Try once more to deliver, and let go of everything; a second time does nothing."""
+        """Try once more to deliver, and release everything; a second time does nothing."""
         if self._closed:
             return
         self._closed = True

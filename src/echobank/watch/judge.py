@@ -43,7 +43,7 @@ class Judge:
         self._take_up(machine, _stamp(bank))
 
     def refresh(self) -> None:
-        """Take up a bank that was changed; one that cannot be used is a trouble and leaves the old one in force."""
+        """Load a bank that was changed; one that cannot be used is a trouble and leaves the old one in force."""
         stamp = _stamp(self._bank)
         if stamp in ("", self._taken):
             return

@@ -93,7 +93,7 @@ class Delivery:
             self._send([message])
 
     def close(self) -> None:
-        """Let go of the sink."""
+        """Release the sink."""
         self.sink.close()
 
     def _send(self, messages: list[Message]) -> bool:
@@ -149,7 +149,7 @@ class RemoteDelivery(Delivery):
             self._beating = self._thread.submit(super().heartbeat, message)
 
     def close(self) -> None:
-        """Wait for what is under way, and let go of the sink."""
+        """Wait for what is under way, and release the sink."""
         self._thread.shutdown()
         super().close()
 

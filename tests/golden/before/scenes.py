@@ -30,7 +30,7 @@ def stage(*settings: str) -> Iterator[list[str]]:
 def own(
     folder: str, *settings: str, window: str = "2s", hop: str = "1s", weights: str = "", heard: str = "new"
 ) -> Iterator[list[str]]:
-    """Yield a fit of a machine of one's own and everything that only reads its bank."""
+    """Yield a fit of a machine of your own and everything that only reads its bank."""
     given = [word for setting in settings for word in ("--set", setting)]
     yield ["fit", folder, "--machine", "pump", "--window", window, "--hop", hop, *given]
     yield from reading(weights, heard)

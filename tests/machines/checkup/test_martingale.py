@@ -46,7 +46,7 @@ def test_false_alarms_are_no_more_often_than_the_bound_says():
     alarms = sum(
         watch_for_change(rng.standard_normal(length), none(length), bound).alarm is not None for _ in range(runs)
     )
-    assert alarms <= 1.2 * runs * length / bound / 2  # exact in the mean: at most one per bound; here far fewer
+    assert alarms <= 1.2 * runs * length / bound / 2  # exact on average: at most one per bound; here far fewer
 
 
 def test_a_class_of_its_own_for_each_time_of_day_is_no_change():

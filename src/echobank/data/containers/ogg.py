@@ -43,7 +43,7 @@ def links(handle: BinaryIO, path: Path) -> list[tuple[int, int]]:
         open_streams -= page.last
         position = page.end
     if not begins:
-        raise AudioError("not a recording that can be read (no whole Ogg page)", where=path)
+        raise AudioError("not a recording that can be read (no complete Ogg page)", where=path)
     if open_streams > 0 or position + _HEADER < length:
         raise _cut_short(path, "the stream")
     return list(zip(begins, [*begins[1:], length], strict=True))

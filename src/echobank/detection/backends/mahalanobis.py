@@ -28,7 +28,7 @@ class Mahalanobis(RowsOfBank):
         metric: "cosine" brings the vectors to unit length, "euclidean" takes them as they are.
         selective: Each domain has its own mean and covariance; false makes one of all rows.
         covariance: "domain" is that of each domain; "source" is that of the domain with the most rows for every centre,
-            for a target domain of a few rows, which have no covariance of their own to speak of.
+            for a target domain of a few rows, which give no useful covariance of their own.
         level: "keep", or "remove": the mean over dimensions is taken from each vector first. With bands in decibels
             that is how loud the clip is.
     """

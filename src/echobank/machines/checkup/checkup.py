@@ -61,7 +61,7 @@ class Checkup:
         last: ... ends; 0 where it is empty.
         windows: Windows that it rests on.
         revision: Revision of the bank whose scores were tested.
-        false_alarms: False alarms of health per year, at the most, in the mean.
+        false_alarms: Bound on false alarms per year of a healthy machine, on average.
         block_hours: Length of the blocks that the scores were tested in; 0 where they were not.
         verdict: "good", "look" or "too little".
         findings: What was found, warnings first.
@@ -103,7 +103,7 @@ def check_up(
         now: Milliseconds since 1970.
         sample: Windows that were kept with their embeddings.
         events: Rows of the service's table `events`.
-        false_alarms: False alarms of health per year, at the most, in the mean.
+        false_alarms: Bound on false alarms per year of a healthy machine, on average.
 
     Raises:
         InputError: An impossible rate of false alarms.
@@ -183,7 +183,7 @@ def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]
 def _steady(tested: Hours, blocks: Blocks, episodes: Sequence[Episode], false_alarms: float) -> list[CheckupFinding]:
     """Return that scores come as before, where they do, and where the stated rate of false alarms is not exact."""
     found = []
-    years = f"at most {false_alarms:g} false alarms of health per year"
+    years = f"at most {false_alarms:g} false alarms per year of a healthy machine"
     if not any(episode.judged for episode in episodes):
         said = f"scores in quiet times are distributed as in the first weeks, since {date_of(int(tested.begins[0]))}"
         evidence = (

@@ -43,7 +43,7 @@ def page_of(checkup: Checkup) -> str:
     parts = [
         f"<h1>{name}: {title}</h1>",
         f"<p class=quiet>{span}; {checkup.windows} windows; made {date_of(checkup.made)} by echobank {__version__}. "
-        f"Times are UTC. Tests of health err {checkup.false_alarms:g} times per year at the most, in the mean.</p>",
+        f"Times are UTC. All tests give at most {checkup.false_alarms:g} false alarms per year, on average.</p>",
         *(_article(finding) for finding in checkup.findings),
         "<h2>Day by day</h2>",
         *_charts(checkup),

@@ -1,4 +1,4 @@
-"""What to record next: the clips among those that were heard, and are surely healthy, that the bank covers least.
+"""What to record next: the clips among those that were heard, and are certainly healthy, that the bank covers least.
 
 They are chosen by the greedy k-centre rule (Gonzalez, 1985) with the rows of the bank as the first centres: each next
 clip is the farthest from the bank and from those chosen. Any independent recording narrows the interval of the rate;
@@ -26,7 +26,7 @@ from echobank.machines.trend.summaries import HOUR
 
 Float64 = NDArray[np.float64]
 
-SURE = 0.1  # p-value from which a window is surely healthy; twice the rate where that is more
+SURE = 0.1  # p-value from which a window is certainly healthy; twice the rate where that is more
 _NEAR_ALARM = 6 * HOUR  # nothing so near in time to an alarm is taken
 
 
@@ -51,7 +51,7 @@ class Suggestion:
 
 
 def surely_healthy(bank: Bank, sample: Sequence[Sampled], until: int | None = None) -> list[Sampled]:
-    """Return the windows that are surely healthy and that the bank does not have.
+    """Return the windows that are certainly healthy and that the bank does not have.
 
     They are judged by the bank of today: far from its threshold, in no rest and like no acknowledged sound, not within
     six hours of an alarm, and heard before a change that is not explained.

@@ -52,7 +52,7 @@ def shifts_of(values: Float64, blocks: Blocks, false_alarms: float) -> list[Shif
     Args:
         values: One per block, float64[B]; NaN where it has none.
         blocks: The blocks.
-        false_alarms: False alarms per year, at the most, in the mean.
+        false_alarms: Bound on false alarms per year, on average.
     """
     new = blocks.innovations(values)
     known = np.flatnonzero(~np.isnan(new))

@@ -57,7 +57,7 @@ class TrendKeeper:
             self.trouble = f"the trend is not kept: {error}"
 
     def close(self) -> None:
-        """Write what waits, and let go of the folder."""
+        """Write what waits, and release the folder."""
         try:
             self._write(now_ms())
         except EchobankError as error:

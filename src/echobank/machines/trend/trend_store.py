@@ -100,7 +100,7 @@ class TrendStore:
         self._waiting = []
 
     def close(self) -> None:
-        """Let go of the folder; what is in the journal stays there."""
+        """Release the folder; what is in the journal stays there."""
         self._journal.close()
 
     def _has(self, window: TrendWindow) -> bool:

@@ -44,7 +44,7 @@ class ChildSession:
         self._frames = Frames(self._raw, header.format)
 
     def read(self, seconds: float) -> bytes | None:
-        """Return some whole frames, or None when nothing comes for so long.
+        """Return some whole frames, or None when nothing comes in that time.
 
         Raises:
             SourceError: The child ended.

@@ -1,7 +1,7 @@
 """A folder as a feed: which files of it are new and finished, and what is heard in them.
 
 A file is finished when its size and time of change have stayed the same for a while. The time is measured by a
-clock that never goes back; times of files are compared for equality only, so no wall clock can mislead.
+monotonic clock; times of files are compared for equality only, so no wall clock can mislead.
 """
 
 import time

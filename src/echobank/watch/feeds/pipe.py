@@ -16,7 +16,7 @@ class PipeSession:
         self._frames, self.form = frames, form
 
     def read(self, seconds: float) -> bytes | None:
-        """Return some whole frames, b"" at the end, None when nothing comes for so long.
+        """Return some whole frames, b"" at the end, None when nothing comes in that time.
 
         Raises:
             SourceError: The stream ended before the samples that its header promised.

@@ -33,7 +33,7 @@ class SoundSession(Protocol):
         ...
 
     def read(self, seconds: float) -> bytes | None:
-        """Return some whole frames, b"" at the end of the stream, None when nothing comes for so long.
+        """Return some whole frames, b"" at the end of the stream, None when nothing comes in that time.
 
         Raises:
             SourceError: The source was lost.
@@ -41,7 +41,7 @@ class SoundSession(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of it; whatever serves it is ended."""
+        """Release it and end the process that serves it, if any."""
         ...
 
 
@@ -86,7 +86,7 @@ class Bytes:
         widen_pipe(handle)
 
     def read(self, seconds: float, most: int = _BLOCK) -> bytes | None:
-        """Return what is there, b"" at the end, None when nothing comes for so long."""
+        """Return what is there, b"" at the end, None when nothing comes in that time."""
         end = time.monotonic() + seconds
         while True:
             handles = [self._handle, *([self._drain[0]] if self._drain else [])]
@@ -102,7 +102,7 @@ class Bytes:
                 return None
 
     def exactly(self, count: int, stop: Callable[[], bool], seconds: float = float("inf")) -> bytes:
-        """Return so many bytes; fewer at the end, when nothing comes for so long, or when asked to stop."""
+        """Return so many bytes; fewer at the end, when nothing comes in that time, or when asked to stop."""
         data, last = b"", time.monotonic()
         while len(data) < count and not stop() and time.monotonic() - last < seconds:
             block = self.read(_POLL, count - len(data))
@@ -136,7 +136,7 @@ class Frames:
         self.missing = 0
 
     def read(self, seconds: float) -> bytes | None:
-        """Return some whole frames, b"" at the end, None when nothing comes for so long."""
+        """Return some whole frames, b"" at the end, None when nothing comes in that time."""
         if self._left == 0:
             return b""
         block: bytes | None = b""

@@ -36,7 +36,7 @@ class Sink(Protocol):
         """Deliver messages in order.
 
         Raises:
-            SinkError: Not all of them were taken for certain.
+            SinkError: It is not certain that all of them were accepted.
         """
         ...
 
@@ -49,7 +49,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...
 
 
