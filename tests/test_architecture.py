@@ -58,7 +58,10 @@ ALLOWED = {
     "fastapi": {
         *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
         *("serve/machine_routes.py", "serve/service_routes.py", "serve/upload_routes.py"),
-        *(f"serve/{name}_routes.py" for name in ("evidence", "nursery", "overview", "package", "page", "source")),
+        *(
+            f"serve/{name}_routes.py"
+            for name in ("checkup", "evidence", "nursery", "overview", "package", "page", "source")
+        ),
     },
     "uvicorn": {"serve/app.py"},
     "alembic": {

@@ -41,8 +41,11 @@ def test_options(command, new):
     before, now = OLD["commands"][command], new["commands"][command]
     for name, facts in before.items():
         assert name in now, f"{command} {name} is gone"
-        for key in ("nargs", "kind"):
-            assert now[name][key] == facts[key], f"{command} {name}: {key}"
+        assert now[name]["kind"] == facts["kind"], f"{command} {name}: kind"
+        wider = (
+            {facts["nargs"], "*"} if facts["nargs"] == "+" else {facts["nargs"]}
+        )  # what was given may still be given
+        assert now[name]["nargs"] in wider, f"{command} {name}: nargs"
         assert facts["required"] or not now[name]["required"], f"{command} {name} must now be given"
         if isinstance(facts["default"], list) and facts["choices"] == [] and facts["nargs"] == "+":
             assert set(facts["default"]) <= set(now[name]["default"]), f"{command} {name}: default"
