@@ -90,7 +90,7 @@ def gets(log: Path) -> Counter[str]:
 
 def requests(log: Path) -> dict[str, int]:
     """Return how many requests there were by method and kind of object."""
-    found = re.findall(r'"(\w+) /fleet/(in|out)\d?/', log.read_text(errors="replace"))
+    found = re.findall(r"([A-Z]+) /fleet/(in|out)\d?/", log.read_text(errors="replace"))
     return {
         f"{method} {'recordings' if kind == 'in' else 'dataset'}": n for (method, kind), n in Counter(found).items()
     }

@@ -128,6 +128,15 @@ def test_banks_verdicts_and_packs_on_s3(s3, tmp_path, capsys):
     assert len(load_bank(copy)) == len(load_bank(tmp_path / "banks" / "pump0" / "bank.safetensors"))
 
 
+def test_an_object_of_any_size_is_fetched_with_one_request(s3):
+    from echobank.fleet.location import Location
+
+    place, content = Location(f"{s3.bucket}/large"), os.urandom(1_500_000)
+    place.write("an-hour.bin", content)
+    assert place.read("an-hour.bin") == content
+    assert s3.requests("GET")["large/an-hour.bin"] == 1
+
+
 def test_what_is_not_there_is_one_line(s3, capsys):
     assert main(["fleet", "status", "s3://no-such-bucket/x"]) == 2
     said = capsys.readouterr().err

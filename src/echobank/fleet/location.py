@@ -131,15 +131,15 @@ class Location:
         return sorted((_stamped(prefix + i.path[len(root) + 1 :], i) for i in infos), key=lambda file: file.name)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file, with one request.
+        """Return the bytes of a file; from S3 with one request for its size and one for all bytes.
 
         Raises:
             OSError: It is not there, or cannot be read.
         """
         if not self.remote:
             return Path(self._path(name)).read_bytes()
-        with self._opened[0].open_input_stream(self._path(name)) as stream:
-            return bytes(stream.read())
+        with self._opened[0].open_input_file(self._path(name)) as file:
+            return bytes(file.read(file.size()))  # a stream would ask for 256 KiB at a time
 
     def stamp(self, name: str) -> Stamped | None:
         """Return what a file is now, None where there is none."""
