@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name in ("info", "diff"):
             action.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
         if name == "info":
-            action.add_argument("--rows", action="store_true", help="list every window with where it came from")
+            action.add_argument("--rows", action="store_true", help="list every window and where it came from")
             action.add_argument("--log", action="store_true", help="list every change")
         if name == "add":
             action.add_argument("files", metavar="FILE", nargs="*", help="healthy recordings, or folders of them")
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("others", metavar="BANK", nargs="+", help="banks whose rows are added to the first")
             action.add_argument("--out", metavar="BANK", required=True, help="where the merged bank goes")
         if name == "compact":
-            action.add_argument("--rows", type=int, required=True, help="windows to keep")
+            action.add_argument("--rows", metavar="N", type=int, required=True, help="windows to keep")
         if name == "calibrate":
             add_far(action)
         if name == "diff":

@@ -27,24 +27,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop, stream, weights = DistilSettings(), StreamSettings(), Weights()
     add = parser.add_argument
     add("--teacher", nargs="+", action="extend", required=True, metavar="CARD|onnx:PATH", help="one or more encoders")
-    add("--student", default=loop.student, help=f"architecture: {', '.join(STUDENTS)} (%(default)s)")
+    add("--student", metavar="NAME", default=loop.student, help=f"architecture: {', '.join(STUDENTS)} (%(default)s)")
     add("--audio", nargs="+", action="extend", default=[], metavar="DIR", help="folders of recordings of any kind")
     add("--out", required=True, metavar="DIR", help="where checkpoint, card, journal and curves go")
-    add("--clips", type=int, default=loop.clips, help="distinct clips that are made (%(default)s)")
-    add("--passes", type=float, default=loop.passes, help="passes over all clips (%(default)s)")
-    add("--groups", type=int, default=stream.groups, help="machines or places per batch (%(default)s)")
-    add("--members", type=int, default=stream.members, help="clips of each (%(default)s)")
+    add("--clips", metavar="N", type=int, default=loop.clips, help="distinct clips that are made (%(default)s)")
+    add("--passes", metavar="N", type=float, default=loop.passes, help="passes over all clips (%(default)s)")
+    add("--groups", metavar="N", type=int, default=stream.groups, help="machines or places per batch (%(default)s)")
+    add("--members", metavar="N", type=int, default=stream.members, help="clips per machine or place (%(default)s)")
     add("--seconds", type=float, nargs=2, default=stream.seconds, metavar=("MIN", "MAX"), help="length of clips (2 3)")
-    add("--synthetic", type=float, default=stream.synthetic, help="share of synthetic machines (%(default)s)")
-    add("--identities", type=int, default=stream.identities, help="individuals of each type (%(default)s)")
-    add("--identity-loss", type=float, default=weights.identity, help="weight, 0 is off (%(default)s)")
-    add("--within-loss", type=float, default=weights.within, help="weight of centred targets (%(default)s)")
-    add("--learning-rate", type=float, default=loop.learning_rate, help="highest, of AdamW (%(default)s)")
-    add("--ema", type=float, default=loop.ema, help="decay of the running mean that is written (%(default)s)")
+    add(
+        "--synthetic",
+        metavar="X",
+        type=float,
+        default=stream.synthetic,
+        help="share of synthetic machines (%(default)s)",
+    )
+    add(
+        "--identities",
+        metavar="N",
+        type=int,
+        default=stream.identities,
+        help="individuals per type of machine (%(default)s)",
+    )
+    add("--identity-loss", metavar="X", type=float, default=weights.identity, help="weight, 0 is off (%(default)s)")
+    add(
+        "--within-loss", metavar="X", type=float, default=weights.within, help="weight of centred targets (%(default)s)"
+    )
+    add(
+        "--learning-rate",
+        metavar="X",
+        type=float,
+        default=loop.learning_rate,
+        help="highest learning rate of AdamW (%(default)s)",
+    )
+    add(
+        "--ema",
+        metavar="X",
+        type=float,
+        default=loop.ema,
+        help="decay of the running mean that is written (%(default)s)",
+    )
     add("--precision", choices=("fp32", "bf16"), default=loop.precision, help="arithmetic (%(default)s)")
-    add("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
-    add("--workers", type=int, default=loop.workers, help="processes that make clips ahead (%(default)s)")
-    add("--seed", type=int, default=stream.seed, help="seed of all random numbers (%(default)s)")
+    add("--device", metavar="NAME", default="auto", help="auto, cpu or cuda (%(default)s)")
+    add("--workers", metavar="N", type=int, default=loop.workers, help="processes that make clips ahead (%(default)s)")
+    add("--seed", metavar="N", type=int, default=stream.seed, help="seed of all random numbers (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank explain`."""
     add_bank(parser)
     parser.add_argument("file", metavar="FILE", help="the recording")
-    parser.add_argument("--at", type=seconds_from_zero, help="where the window begins (default: the worst window)")
+    parser.add_argument(
+        "--at", metavar="SECONDS", type=seconds_from_zero, help="start of the window (default: the worst window)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of sentences")
     parser.add_argument("--report", metavar="PAGE", help="also write a page for people: one HTML file")
     add_far(parser)

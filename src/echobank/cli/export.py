@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", required=True, help="where the package, or the .onnx and .json, goes")
     parser.add_argument("--rate", type=int, metavar="HZ", help="bank: rate of the device's recorder")
     parser.add_argument("--far", type=rate, metavar="RATE", help="bank: false-alarm rate, for example 0.05 or 5%%")
-    parser.add_argument("--layer", type=int, help="layer whose tokens come out, from 1 (default: the last)")
+    parser.add_argument(
+        "--layer", metavar="N", type=int, help="layer whose tokens come out, from 1 (default: the last)"
+    )
     parser.add_argument(
         "--int8", action="store_true", help="8-bit weights of BEATs: smaller, and less exact; of a bank with --check"
     )

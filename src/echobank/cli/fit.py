@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank fit`."""
     parser.add_argument("healthy", metavar="HEALTHY", nargs="+", help="folders or files of healthy recordings")
-    parser.add_argument("--machine", type=machine_name, required=True, help="name of the machine, for example pump7")
+    parser.add_argument(
+        "--machine", metavar="NAME", type=machine_name, required=True, help="name of the machine, for example pump7"
+    )
     parser.add_argument("--out", metavar="DIR", default="banks", help="folder of banks (default: banks)")
-    parser.add_argument("--window", type=seconds, default=10.0, help="length of a window (default: 10s)")
-    parser.add_argument("--hop", type=seconds, help="step from window to window (default: half a window)")
+    parser.add_argument(
+        "--window", metavar="TIME", type=seconds, default=10.0, help="length of a window (default: 10s)"
+    )
+    parser.add_argument(
+        "--hop", metavar="TIME", type=seconds, help="step from window to window (default: half a window)"
+    )
     add_tags(parser)
     add_far(parser)
     parser.add_argument("--config", metavar="FILE", help="settings; model.*, scoring.*, data.channel, weights.* apply")

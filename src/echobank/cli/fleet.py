@@ -44,8 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     embed.set_defaults(work=_embed)
     _add_source(embed)
     embed.add_argument("--out", metavar="DATASET", required=True, help="folder or s3:// of the dataset")
-    embed.add_argument("--window", type=seconds, default=10.0, help="length of a window (default: 10s)")
-    embed.add_argument("--hop", type=seconds, help="step from window to window (default: half a window)")
+    embed.add_argument("--window", metavar="TIME", type=seconds, default=10.0, help="length of a window (default: 10s)")
+    embed.add_argument(
+        "--hop", metavar="TIME", type=seconds, help="step from window to window (default: half a window)"
+    )
     embed.add_argument(
         "--shard", type=int, default=256, metavar="N", help="at most this many recordings per shard (default: 256)"
     )
@@ -82,6 +84,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help="folder or s3:// of recordings, or a Parquet list")
     parser.add_argument(
         "--pattern",
+        metavar="PATTERN",
         default="{machine}/{date}",
         help="names of the folders from the top, with {machine}, {date} and * (default: {machine}/{date})",
     )
@@ -97,9 +100,15 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--actors", type=int, default=0, metavar="N", help="at most this many actors (default: one per core)"
     )
-    parser.add_argument("--cpus", type=float, default=1.0, help="cores reserved for each actor (default: 1)")
-    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs reserved for each actor (default: 0)")
-    parser.add_argument("--retries", type=int, default=3, help="retries of a task whose actor died (default: 3)")
+    parser.add_argument(
+        "--cpus", metavar="N", type=float, default=1.0, help="cores reserved for each actor (default: 1)"
+    )
+    parser.add_argument(
+        "--gpus", metavar="N", type=float, default=0.0, help="GPUs reserved for each actor (default: 0)"
+    )
+    parser.add_argument(
+        "--retries", metavar="N", type=int, default=3, help="retries of a task whose actor died (default: 3)"
+    )
     parser.add_argument("--spread", action="store_true", help="spread actors over nodes")
 
 

@@ -44,7 +44,9 @@ def add_score(parser: argparse.ArgumentParser) -> None:
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="folder or s3:// of embeddings")
-    parser.add_argument("--key", default="", help="which embeddings, where the dataset holds several kinds")
+    parser.add_argument(
+        "--key", metavar="KEY", default="", help="which embeddings, where the dataset holds several kinds"
+    )
     parser.add_argument("--machines", metavar="NAME", nargs="+", default=[], help="only these machines")
     parser.add_argument("--days", metavar="FROM..TO", default="", help="only these days, for example 2026-03-01..")
 

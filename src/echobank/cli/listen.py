@@ -53,17 +53,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in listen/)")
     parser.add_argument("--clips", metavar="DIR", help="keep the sound of each event as FLAC")
     parser.add_argument(
-        "--before", type=seconds_from_zero, default=10.0, help="sound kept before an event (default: 10s)"
+        "--before",
+        metavar="TIME",
+        type=seconds_from_zero,
+        default=10.0,
+        help="sound kept before an event (default: 10s)",
     )
     parser.add_argument(
-        "--after", type=seconds_from_zero, default=10.0, help="sound kept after an event (default: 10s)"
+        "--after", metavar="TIME", type=seconds_from_zero, default=10.0, help="sound kept after an event (default: 10s)"
     )
-    parser.add_argument("--clip-longest", type=seconds, default=600.0, help="longest clip (default: 10min)")
     parser.add_argument(
-        "--clip-bytes", type=size, default=2 << 30, help="size of all clips together (default: 2G; 0: no limit)"
+        "--clip-longest", metavar="TIME", type=seconds, default=600.0, help="longest clip (default: 10min)"
     )
-    parser.add_argument("--clip-days", type=float, default=0.0, help="remove clips that are older (default: never)")
-    parser.add_argument("--clip-free", type=size, default=1 << 30, help="free disk space to keep (default: 1G)")
+    parser.add_argument(
+        "--clip-bytes",
+        metavar="SIZE",
+        type=size,
+        default=2 << 30,
+        help="size of all clips together (default: 2G; 0: no limit)",
+    )
+    parser.add_argument(
+        "--clip-days", metavar="DAYS", type=float, default=0.0, help="remove clips that are older (default: never)"
+    )
+    parser.add_argument(
+        "--clip-free", metavar="SIZE", type=size, default=1 << 30, help="free disk space to keep (default: 1G)"
+    )
     parser.add_argument("--record", metavar="DIR", help="only record, in FLAC files of a minute; needs no bank")
     parser.add_argument(
         "--for", dest="duration", type=seconds, metavar="TIME", help="with --record: length of the recording"

@@ -29,7 +29,7 @@ def add_bank(parser: argparse.ArgumentParser) -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add `--device` and `--weights`."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--weights", metavar="FILE", help="weights of the bank's encoder, where they are not cached")
 
 

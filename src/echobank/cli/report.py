@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truth", metavar="DIR", help="folder with the official ground_truth_data and ground_truth_domain"
     )
     parser.add_argument("--out", metavar="FILE", help="where the page goes (default: report.html in --results)")
-    parser.add_argument("--title", default="echobank run", help="heading of the page")
+    parser.add_argument("--title", metavar="TEXT", default="echobank run", help="heading of the page")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,8 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-free", type=size, metavar="SIZE", help="free disk space to keep (default: 1G, at most 5 %%)")
     add("--queue", type=int, default=64, metavar="N", help="recordings under way at once (default: 64)")
     add("--k-of-n", type=k_of_n, default=(3, 5), metavar="K/N", help="K of N windows open an event (default: 3/5)")
-    add("--hysteresis", type=float, default=0.3, help="an event closes: 0 at the threshold, 1 at the median")
-    add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add(
+        "--hysteresis",
+        metavar="X",
+        type=float,
+        default=0.3,
+        help="an event closes: 0 at the threshold, 1 at the median",
+    )
+    add("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     add_places(parser)
 
 

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `echobank study`."""
     add_config(parser)
     parser.add_argument(
-        "--grid", metavar="AXIS=VALUE,...", nargs="+", action="extend", required=True, help="what to combine"
+        "--grid", metavar="AXIS=VALUE,...", nargs="+", action="extend", required=True, help="settings to combine"
     )
     add_json(parser)
 

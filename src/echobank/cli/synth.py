@@ -33,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option = f"--{name}" if name not in ("source", "target") else f"--train-{name}"
         counts = f"{getattr(small, name)} or {getattr(full, name)}"
         parser.add_argument(option, metavar="N", type=int, dest=name, help=f"{text} per machine ({counts})")
-    parser.add_argument("--seconds", type=float, help=f"length of a clip ({small.seconds:g} or {full.seconds:g})")
+    parser.add_argument(
+        "--seconds", metavar="SECONDS", type=float, help=f"length of a clip ({small.seconds:g} or {full.seconds:g})"
+    )
     parser.add_argument(
         "--channels", type=int, metavar="N", help="2: a near and a far microphone with shared noise (1)"
     )
-    parser.add_argument("--seed", type=int, help="another seed makes other individuals (0)")
+    parser.add_argument("--seed", metavar="N", type=int, help="another seed makes other individuals (0)")
     parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes; 0: one per core (%(default)s)")
 
 

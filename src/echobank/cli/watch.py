@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bank(parser)
     parser.add_argument("folder", metavar="FOLDER", help="folder where recordings land, including sub-folders")
     parser.add_argument("--state", metavar="DIR", help="journal and cursors (default: beside the bank, in watch/)")
-    parser.add_argument("--settle", type=seconds, default=2.0, help="how long a file must stay unchanged (default: 2s)")
+    parser.add_argument(
+        "--settle", metavar="TIME", type=seconds, default=2.0, help="how long a file must stay unchanged (default: 2s)"
+    )
     parser.add_argument("--only-new", action="store_true", help="leave out what is there at the first start")
     parser.add_argument("--once", action="store_true", help="stop when nothing is left to do")
     add_trend(parser)

@@ -33,15 +33,24 @@ def add_watching(parser: argparse.ArgumentParser, *, poll: float) -> None:
     )
     parser.add_argument(
         "--hysteresis",
+        metavar="X",
         type=float,
         default=0.3,
         help="score at which an event closes: 0 the threshold, 1 the healthy median (default: %(default)s)",
     )
     parser.add_argument(
-        "--poll", type=seconds, default=poll, help=f"time between two polls (default: {poll:g}s)".replace("%", "%%")
+        "--poll",
+        metavar="TIME",
+        type=seconds,
+        default=poll,
+        help=f"time between two polls (default: {poll:g}s)".replace("%", "%%"),
     )
     parser.add_argument(
-        "--heartbeat", type=seconds_from_zero, default=60.0, help="time between heartbeats, 0 for none (default: 1min)"
+        "--heartbeat",
+        metavar="TIME",
+        type=seconds_from_zero,
+        default=60.0,
+        help="time between heartbeats, 0 for none (default: 1min)",
     )
     parser.add_argument(
         "--silence-after",
