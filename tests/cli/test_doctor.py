@@ -87,7 +87,8 @@ def test_colours_are_for_terminals(monkeypatch):
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("echobank che", set()),
+        ("echobank xyz", set()),
+        ("echobank che", {"checkup "}),
         ("echobank wat", {"watch "}),
         ("echobank weights --ca", {"--cache "}),
         ("echobank bank und", {"undo "}),
