@@ -103,7 +103,7 @@ class FinetuneConfig:
 
 @dataclass(frozen=True)
 class WeightsConfig:
-    """Where encoder weights lie."""
+    """Where encoder weights are."""
 
     path: str | None = None
     cache: str | None = None

@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 @contextmanager
 def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path` that replaces it when the block ends without an error.
+    """Provide a temporary path beside `path` that replaces it when the block ends without an error.
 
     Args:
         path: Where the finished file goes; its folder is made.
@@ -99,7 +99,7 @@ def stamp_of(path: Path) -> tuple[str, int]:
 
 
 def stamp_from(facts: os.stat_result) -> str:
-    """Return what tells a file from a later one of the same name: its size and time of change."""
+    """Return the stamp of a file, which differs for a later one of the same name: its size and time of change."""
     return f"{facts.st_size}-{facts.st_mtime_ns}"
 
 

@@ -92,7 +92,7 @@ def _existing(files: list[str], left_out: LeftOut) -> list[Path]:
 
 @contextmanager
 def _trend(folder: str | None, machine: "Machine") -> "Iterator[Keep]":
-    """Give what keeps recordings in a trend as they are scored; without a folder, what keeps nothing."""
+    """Provide a function that keeps scored recordings in a trend; without a folder it does nothing."""
     if folder is None:
         yield lambda _heard, _verdicts: None
         return

@@ -211,7 +211,7 @@ def _energy(samples: Float32) -> float:
 
 
 def _has_run(hot: NDArray[np.bool_]) -> bool:
-    """Tell whether three samples in a row are at full scale; a normalised recording touches it once."""
+    """Return whether three samples in a row are at full scale; a normalised recording touches it once."""
     return bool(np.convolve(hot, np.ones(_CLIPPED_RUN, np.int64)).max() >= _CLIPPED_RUN)
 
 

@@ -155,7 +155,7 @@ class LogmelCache:
         self._folder = Path(folder) / "logmel" / front_end
 
     def has(self, sha256: str, channel: ChannelName) -> bool:
-        """Tell whether a whole spectrogram is there, without reading its values."""
+        """Return whether a whole spectrogram is there, without reading its values."""
         return self._open(sha256, channel) is not None
 
     def get(self, sha256: str, channel: ChannelName) -> NDArray[np.float32] | None:

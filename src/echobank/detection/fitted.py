@@ -25,7 +25,7 @@ class FittedDetector:
     """A detector of one machine.
 
     Attributes:
-        bank: What it remembers.
+        bank: The healthy rows that it remembers.
         settings: How it scores.
         backend: The fitted back-end.
         own: Leave-one-out scores of the rows; `states` where states are left out.

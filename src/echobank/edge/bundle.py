@@ -94,7 +94,7 @@ def write_bundle(
 
     Args:
         machine: The machine, at the false-alarm rate in force.
-        bank: Where its bank lies.
+        bank: Path of its bank.
         out: The folder; a package that is there is replaced.
         sample_rate: Rate of the device's recorder, Hz; None is the encoder's own.
         int8: Hold the weights of BEATs in 8 bits and multiply in them.

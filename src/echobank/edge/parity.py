@@ -29,7 +29,7 @@ _LOW = 0.01  # of the threshold: lower scores are those of recordings in the ban
 
 @dataclass(frozen=True)
 class EdgeParity:
-    """What a comparison came to.
+    """The outcome of a comparison.
 
     Attributes:
         windows: Windows scored by both.
@@ -138,7 +138,7 @@ def compare_package(
 
     Args:
         machine: The machine.
-        bank: Where its bank lies.
+        bank: Path of its bank.
         folder: The package.
         paths: Recordings at the package's rate; others are left out.
         progress: Shows how far it is.
@@ -193,7 +193,7 @@ class _Compared:
         return bool(abs(second - first) <= TIE * max(first, second))
 
     def result(self, left_out: Sequence[tuple[str, str]]) -> EdgeParity:
-        """Return what it came to."""
+        """Return the outcome."""
         theirs, ours = np.array(self._scores, np.float64).reshape(-1, 2).T
         threshold = self._machine.threshold
         scale = np.maximum(np.maximum(np.abs(theirs), _LOW * abs(threshold)), np.finfo(float).tiny)

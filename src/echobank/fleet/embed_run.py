@@ -27,7 +27,7 @@ from echobank.names import printable
 
 @dataclass(frozen=True)
 class Pace:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         done: Recordings and packs dealt with.
@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass
 class EmbedTally:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         made: What made the embeddings.

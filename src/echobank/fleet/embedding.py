@@ -48,7 +48,7 @@ class EmbedSettings:
 
 @dataclass(frozen=True)
 class ShardDone:
-    """What comes back of a shard.
+    """The result of one shard.
 
     Attributes:
         counts: What its file holds.
@@ -64,7 +64,7 @@ class ShardDone:
 
 
 class EmbedWorker:
-    """Embeds shards; the encoder is loaded once, at the first of them.
+    """Embeds shards; the encoder is loaded once, for the first of them.
 
     Args:
         settings: What it needs.
@@ -153,7 +153,7 @@ class EmbedWorker:
 
 
 def _has_bytes_of(before: Mapping[str, Heard], supplied: Supplied) -> bool:
-    """Tell whether a recording has the bytes that it had when it was heard; one that is new or unreadable has not."""
+    """Return whether a recording has the bytes that it had when it was heard; one that is new or unreadable has not."""
     heard = before.get(printable(supplied.recording))
     if heard is None or heard.error or supplied.failure:
         return False

@@ -53,7 +53,7 @@ class FitTask:
 
 @dataclass(frozen=True)
 class FitDone:
-    """What comes back of a machine.
+    """The result of one machine.
 
     Attributes:
         rows: Rows of its bank; 0 where it was not fitted.
@@ -110,7 +110,7 @@ class FitWorker:
         self._dataset = VectorDataset(settings.dataset)
 
     def ready(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: this worker needs no preparation."""
 
     def do(self, task: FitTask) -> FitDone:
         """Fit a machine and write its bank; one that is there and of the same embeddings is left as it is.

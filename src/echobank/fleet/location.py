@@ -26,7 +26,7 @@ class Stamped:
 
     Attributes:
         name: Relative to the location, with forward slashes.
-        version: What tells it from a later file of the same name: size and time of change.
+        version: What distinguishes it from a later file of the same name: size and time of change.
         modified: Time of change, ns.
         size: Bytes.
     """
@@ -191,7 +191,7 @@ class Location:
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Path]:
-        """Give a path on this machine at which a file can be read: its own, or that of a copy for the time."""
+        """Provide a local path of a file: its own, or that of a temporary copy."""
         if not self.remote:
             yield Path(self._path(name))
             return

@@ -28,7 +28,7 @@ PACK_BYTES = 1 << 30  # an hour that is larger becomes several packs
 
 @dataclass
 class Packed:
-    """What a run of `pack` came to: recordings and packs written, their bytes, packs that were there, and failures."""
+    """A run of `pack`: recordings and packs written, their bytes, packs that were there, and failures."""
 
     recordings: int = 0
     packs: int = 0

@@ -49,7 +49,7 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a machine stands.
+    """The standing of one machine.
 
     Attributes:
         machine: Its name.
@@ -92,7 +92,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class ScoreDone:
-    """What comes back of some days of a machine.
+    """The result of some days of one machine.
 
     Attributes:
         standing: Counts and the worst window.
@@ -118,7 +118,7 @@ class ScoreWorker:
         self._banks = BankCache(settings.banks, settings.made.provenance, settings.rate)
 
     def ready(self) -> None:
-        """Nothing is needed."""
+        """Do nothing: this worker needs no preparation."""
 
     def do(self, task: ScoreTask) -> ScoreDone:
         """Score days of a machine and write their verdicts; those of the same bank and embeddings stay as they are.
@@ -188,7 +188,7 @@ def _folder(machine: str, day: str) -> str:
 
 
 def standing_of(machine: str, verdicts: Sequence[Verdict], threshold: float) -> Standing:
-    """Return how a machine stands by some verdicts."""
+    """Return the standing of a machine from its verdicts."""
     scored = [verdict for verdict in verdicts if verdict.score is not None]
     worst = max(scored, key=lambda verdict: verdict.score or 0.0, default=None)
     anomalous = [verdict for verdict in scored if verdict.decision]

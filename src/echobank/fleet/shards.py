@@ -50,7 +50,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a shard came to.
+    """The outcome of a shard.
 
     Attributes:
         recordings: Recordings that were embedded.

@@ -33,7 +33,7 @@ def bank_file(path: Path | str) -> Path:
 
 
 def history_folder(path: Path | str) -> Path:
-    """Return where the earlier states of a bank lie."""
+    """Return the folder of the earlier states of a bank."""
     file = bank_file(path)
     return file.with_name("history") if file.stem == "bank" else file.with_name(f"{file.stem}.history")
 

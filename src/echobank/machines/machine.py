@@ -38,7 +38,7 @@ class Machine:
     """Everything that is needed to judge a recording.
 
     Attributes:
-        bank: What it remembers.
+        bank: The healthy rows that it remembers.
         listener: Recording to embeddings.
         backend: Embedding to score, fitted on the bank.
         calibration: The bank's leave-one-out scores.

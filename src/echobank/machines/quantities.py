@@ -42,7 +42,7 @@ class Outside:
         return self.value - self.high if self.value > self.high else self.value - self.low
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return it as a sentence."""
         size, above = f"{abs(self.excess):.{0 if abs(self.excess) >= 1.5 else 1}f} dB", self.excess > 0
         if self.name == "level":
             text = f"It is {size} {'louder' if above else 'quieter'} than any healthy recording (level"

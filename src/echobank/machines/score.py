@@ -30,7 +30,7 @@ _WRITE_SECONDS = 0.1  # a process that is killed loses no more than this of what
 
 @dataclass(frozen=True)
 class Tally:
-    """What a run of `score` came to.
+    """The outcome of a run of `score`.
 
     Attributes:
         files: Recordings in the table.
@@ -99,7 +99,7 @@ def score_to_table(
 
     Args:
         machine: The machine.
-        bank: Where its bank lies; the journal remembers which bank it was.
+        bank: Path of its bank; the journal remembers which bank it was.
         paths: Recordings, each once.
         out: The table.
         progress: Shows how far it is.
@@ -149,7 +149,7 @@ def _score(machine: Machine, paths: Sequence[Path], journal: Journal, progress: 
 
 
 def journal_file(out: Path) -> Path:
-    """Return where the journal of a table lies."""
+    """Return the path of the journal of a table."""
     return out.with_name(f"{out.name}.journal")
 
 

@@ -12,7 +12,7 @@ Outputs = list[Float32]  # what one piece comes to
 
 @dataclass
 class Course:
-    """How far one source is.
+    """Progress of one source.
 
     Attributes:
         position: Its place among the sources.

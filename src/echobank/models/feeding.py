@@ -71,7 +71,7 @@ class Fed:
         position: Its place among the sources.
         name: As `Source`.
         facts: Facts of its pieces, in order; empty when it cannot be used.
-        outputs: What each piece came to: float32 arrays, in the order of the stores.
+        outputs: The result of each piece: float32 arrays, in the order of the stores.
         error: Why it cannot be used; empty when it can.
     """
 

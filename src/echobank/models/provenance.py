@@ -28,7 +28,7 @@ _EMPTY: Mapping[Any, Any] = {
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """How long recordings are cut.
+    """How recordings are cut into windows.
 
     Attributes:
         seconds: Length of a window.
@@ -49,7 +49,7 @@ class Provenance:
         layer: Layer of the encoder, from 1; None is the last.
         resampler: What brings recordings to the encoder's rate.
         window: How recordings are cut; None where each is one clip.
-        channel: What is heard of a recording.
+        channel: Which channel, or reduction of channels, is used.
         unrecorded: Dotted names of the fields that the bank does not say.
     """
 

@@ -46,7 +46,7 @@ def register_encoder(card: Card, load: Callable[..., Encoder]) -> None:
     """Make an encoder of your own known by the name of its card, to `model.embedding` and to banks.
 
     Args:
-        card: What is known of it. Its `kind` is a word of its own; without `file` it has no weights to fetch.
+        card: What is known about it. Its `kind` is a word of its own; without `file` it has no weights to fetch.
         load: Called as load(card, path, device, precision, compile); path is None without weights.
 
     Raises:

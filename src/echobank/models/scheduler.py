@@ -128,7 +128,7 @@ class Scheduler:
         return None
 
     def _may_settle(self) -> bool:
-        """Tell whether it is known that there are several batches, or only one."""
+        """Return whether it is known that there are several batches, or only one."""
         return bool(self._batches) and (self._made > 1 or not self._to_place)
 
     @property
@@ -138,11 +138,11 @@ class Scheduler:
         return _PATIENCE * size + max(2 * size, self._threads)  # more than the wait, so that none waits for ever
 
     def _is_news(self) -> bool:
-        """Tell whether the thread that waits in `_first` has something to do."""
+        """Return whether the thread that waits in `_first` has something to do."""
         return not self._settled or self._stopped or bool(self._courses and self._courses[0].finished)
 
     def _start(self) -> None:
-        """Give free threads what there is to do."""
+        """Give work to free threads."""
         while self._busy < self._threads and (task := self._next()):
             self._busy += 1
             self._pool.submit(self._work, task).add_done_callback(self._check)
@@ -170,7 +170,7 @@ class Scheduler:
                     self._changed.notify_all()
 
     def _next(self) -> Callable[[], None] | None:
-        """Take what is best done next; the caller holds the lock."""
+        """Return the most useful next task; the caller holds the lock."""
         if self._stopped:
             return None
         at_once = self._job.at_once or self._threads

@@ -37,10 +37,10 @@ LORA_FOLDS = 2
 
 @dataclass(frozen=True)
 class Adapted:
-    """What became of the new clips.
+    """The result for the new clips.
 
     Attributes:
-        outcomes: How each way did.
+        outcomes: The outcome of each way.
         why: The way that was kept, and the figures that decided.
         path: The bank that was written.
         settings: Settings, as key=value, that the bank must be scored with.

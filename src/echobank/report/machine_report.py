@@ -91,7 +91,7 @@ class Line:
 
 @dataclass(frozen=True)
 class MachinePage:
-    """Everything that the page says.
+    """The content of the page.
 
     Attributes:
         title: Heading.

@@ -60,7 +60,7 @@ EVERYBODY = Holder("", frozenset(SCOPES))
 
 
 class Access:
-    """Decides about requests.
+    """Decides which requests are allowed.
 
     Args:
         engine: The database.

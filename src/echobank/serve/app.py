@@ -113,13 +113,13 @@ def make_server(app: Any, service: Service, **options: Any) -> Server:
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    """Say what the framework refuses in the form of every other refusal."""
+    """Return errors of the framework in the form of all other errors."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     return JSONResponse({"error": str(getattr(error, "detail", error))}, status, getattr(error, "headers", None))
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong with a request without repeating it."""
+    """Return what is wrong with a request, without repeating its content."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     text = "; ".join(f"{'.'.join(str(part) for part in it['loc'])}: {it['msg']}" for it in found[:5])
     return JSONResponse({"error": text}, 422)

@@ -47,10 +47,10 @@ class ClipStore:
         self.taken = self._count()
 
     def require(self, size: int) -> None:
-        """Check that so many bytes may be written.
+        """Check that this many bytes may be written.
 
         Raises:
-            FullError: They may not: the disk is full but for what is left free, or the quota is used up.
+            FullError: They may not: only the space to keep free is left, or the quota is used up.
         """
         settings = self._settings
         self.require_floor(size)
@@ -69,7 +69,7 @@ class ClipStore:
             )
 
     def require_floor(self, size: int) -> None:
-        """Check that so many bytes leave the disk what is to be left free.
+        """Check that this many bytes leave enough free space on the disk.
 
         Raises:
             FullError: They do not.
@@ -88,7 +88,7 @@ class ClipStore:
         Args:
             sent: The recording.
             machine: Number of the machine.
-            digest: What tells it from every other recording of the machine.
+            digest: What distinguishes it from other recordings of the machine.
             seconds: Its length.
             plain: The same, decoded; strangers' files are opened nowhere but in the decoder.
 
@@ -116,7 +116,7 @@ class ClipStore:
         recorded.unlink(missing_ok=True)
 
     def file_of(self, connection: Connection, clip: str) -> Path | None:
-        """Return where the sound of a clip lies, or None."""
+        """Return the file of a clip's sound, or None."""
         file = connection.execute(select(clips.c.file).where(clips.c.id == clip)).scalar()
         return self.folder / file if file is not None and (self.folder / file).is_file() else None
 

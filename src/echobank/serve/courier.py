@@ -39,7 +39,7 @@ class Destination:
     """Where messages go.
 
     Attributes:
-        name: Tells it from the others, for files and metrics; gives no secret away.
+        name: A name for files and metrics; it contains no secret.
         make: Makes its sink of a machine.
         beats: Whether it wants to know every minute that the service is there.
     """
@@ -86,7 +86,7 @@ class Courier:
 
     @property
     def waiting(self) -> int:
-        """How many messages are not delivered, those included that the place does not want."""
+        """Number of messages not delivered yet, including those that the place does not want."""
         with self._engine.connect() as connection:
             later = select(func.count()).select_from(messages).where(messages.c.sequence > self._taken)
             return connection.execute(later).scalar() or 0

@@ -57,7 +57,7 @@ def course(connection: Connection, machine: int, since: int, until: int, points:
         machine: Number of the machine.
         since: Beginning, ms.
         until: End, ms; exclusive.
-        points: At most about so many points.
+        points: At most about this many points.
         now: Time, ms.
     """
     width = max((until - since) // points, 1)

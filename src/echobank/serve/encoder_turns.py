@@ -42,7 +42,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many parties wait."""
+        """Number of parties that wait."""
         return len(self._line)
 
     @contextmanager

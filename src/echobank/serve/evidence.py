@@ -55,7 +55,7 @@ _CUT = (
 
 
 def explanation_values(it: Explanation, *, cut: bool = False) -> dict[str, Any]:
-    """Return what an explanation says, without anything that can be heard.
+    """Return an explanation as plain values, without its sounds.
 
     Args:
         it: The explanation.

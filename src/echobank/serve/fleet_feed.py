@@ -146,7 +146,7 @@ def _iso(moment: datetime) -> str:
 
 
 def _mark(entry: Entry) -> str:
-    """Return what tells the sound of a recording: its name and the hash of its bytes, else its version."""
+    """Return an identifier of a recording's sound: its name and the hash of its bytes, else its version."""
     return f"{entry.recording}|{entry.heard.sha256 or entry.item.version}"
 
 

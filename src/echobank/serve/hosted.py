@@ -43,7 +43,7 @@ class HostedMachine:
     """One machine and its bank.
 
     Args:
-        bank: Where its bank lies.
+        bank: Path of its bank.
         state: Folder of its mutes.
         k: Windows above the threshold that open an event ...
         n: ... among this many of the last.

@@ -218,7 +218,7 @@ class _MachineRest(Rest):
 
 
 def source_values(source: RunningSource) -> dict[str, Any]:
-    """Return a source as the API tells it: without passwords."""
+    """Return a source as the API shows it: without passwords."""
     declared, status = source.declared, source.status
     return {
         "name": declared.name,

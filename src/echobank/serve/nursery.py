@@ -154,7 +154,7 @@ class Nursery:
             return kept
 
     def sound(self, draft: Draft, take: Take) -> Path:
-        """Return where a recording lies."""
+        """Return the file of a recording."""
         return self._folder / draft.id / "sound" / take.file
 
     def start(self, number: str) -> Draft:

@@ -27,7 +27,7 @@ RUNNING, TROUBLED, FAILED, STARTING, STOPPED = "running", "trouble", "failed", "
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """How a source is.
+    """Status of a source.
 
     Attributes:
         state: "starting", "running", "trouble" (it still runs), "failed" (it is started again later), or "stopped".
@@ -131,7 +131,7 @@ class RunningSource:
             watch.close()
 
     def _look(self, watched: "WatchedFeed", done: int) -> bool:
-        """Note how it is after so many more pieces, and return whether to stop."""
+        """Update the status after this many more pieces, and return whether to stop."""
         feed, troubles = watched.feed, watched.watch.troubles
         facts = {"silence": round(feed.silence, 1), "conditions": feed.conditions}
         dropped = feed.capture.dropped if isinstance(feed, StreamFeed) else 0

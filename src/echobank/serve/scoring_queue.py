@@ -17,7 +17,7 @@ class Waiting:
     """A recording that waits.
 
     Attributes:
-        machine: Whose it is.
+        machine: The machine that it belongs to.
         sound: As `HostedMachine.judge`.
         answer: Where the verdicts go.
     """
@@ -42,14 +42,14 @@ class ScoringQueue:
 
     @property
     def depth(self) -> int:
-        """How many recordings wait."""
+        """Number of waiting recordings."""
         return self._waiting.qsize()
 
     def submit(self, machine: HostedMachine, wav: Path, name: str, sha256: str) -> "Future[Judgement]":
         """Have a recording judged.
 
         Raises:
-            BusyError: Too many wait, or the service stops.
+            BusyError: Too many recordings are waiting, or the service stops.
         """
         item = Waiting(machine, (wav, name, sha256), Future())
         with self._gate:

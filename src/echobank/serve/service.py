@@ -81,7 +81,7 @@ class Service:
         self.listening.start()
 
     def stop(self) -> None:
-        """Begin to end: streams close, sources stop, nothing more is taken; `close` waits for it."""
+        """Start to shut down: streams close, sources stop, nothing more is accepted; `close` waits for the end."""
         self.stopping = True
         self.broadcast.close()
         self.encoders.turns.close()
@@ -100,7 +100,7 @@ class Service:
             )
 
     def close(self) -> None:
-        """Finish what is under way, and release everything; a second time does nothing."""
+        """Finish what is in progress and release everything; a second call does nothing."""
         if self._ended.is_set():
             return
         self.stop()
@@ -130,7 +130,7 @@ class Service:
         return self.machines[name]
 
     def adopt(self, bank: Path) -> HostedMachine:
-        """Serve a bank that was made while the service runs.
+        """Start to serve a bank that was made while the service runs.
 
         Raises:
             BankError: It cannot be used.
@@ -158,7 +158,7 @@ class Service:
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a name for what is sent, and remove everything of that name at the end."""
+        """Provide a name for an upload, and remove all files of that name at the end."""
         path = self._incoming / secrets.token_hex(16)
         try:
             yield path
@@ -167,7 +167,7 @@ class Service:
                 left.unlink(missing_ok=True)
 
     def require_space(self, size: int) -> None:
-        """Check that the disk has room for so many bytes; the quota is minded when they are stored.
+        """Check that the disk has room for this many bytes; the quota is checked when they are stored.
 
         Raises:
             FullError: It has not.
@@ -233,7 +233,7 @@ class Service:
         return {**row, "rows": len(judged.bank)}
 
     def clip_file(self, clip: str) -> Path | None:
-        """Return where the sound of a clip lies, or None."""
+        """Return the file of a clip's sound, or None."""
         with self.engine.connect() as connection:
             return self.store.file_of(connection, clip)
 

@@ -17,7 +17,7 @@ MESSAGES_FOR, RECEIPTS_FOR = 48 * HOUR, 30 * 24 * HOUR
 
 
 def thin(connection: Connection, now: int, *, at_once: int = 20_000) -> int:
-    """Thin what is old, about so many rows of a table at once, and return the most that it was of one.
+    """Thin old rows, about `at_once` per table, and return the largest number thinned in one table.
 
     Args:
         connection: Where.
@@ -42,7 +42,7 @@ def thin(connection: Connection, now: int, *, at_once: int = 20_000) -> int:
 
 
 def _drop(connection: Connection, table: Table, column: Column[int], before: int, at_once: int) -> int:
-    """Delete about so many of the oldest rows of a table, and return how many it was, at most `at_once`."""
+    """Delete about `at_once` of the oldest rows of a table, and return their number."""
     oldest = select(column).where(column < before).order_by(column)
     last = connection.execute(oldest.offset(at_once - 1).limit(1)).scalar()
     end = column < before if last is None else column <= last

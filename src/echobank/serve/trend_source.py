@@ -18,7 +18,7 @@ _TABLES = {"windows": (windows, "heard"), "minutes": (minutes, "begins"), "hours
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
-    """Give a connection to the database of a service, which is not migrated and not written.
+    """Open a connection to the database of a service, which is not migrated and not written.
 
     Raises:
         ConfigError: Not the address of such a database.

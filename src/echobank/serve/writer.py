@@ -21,11 +21,11 @@ _FULL = ("database or disk is full", "no space left", "could not extend file", "
 
 
 class BusyError(EchobankError):
-    """More waits than is kept waiting; ask again later."""
+    """Too many requests are waiting; ask again later."""
 
 
 class FullError(OutputError):
-    """The disk is full, or its quota is; what is there can still be read."""
+    """The disk or the quota is full; what is stored can still be read."""
 
 
 class Writer:
@@ -49,7 +49,7 @@ class Writer:
 
     @property
     def depth(self) -> int:
-        """How many changes wait."""
+        """Number of waiting changes."""
         return self._waiting.qsize()
 
     def submit(self, change: Callable[[Connection], T]) -> "Future[T]":
@@ -59,7 +59,7 @@ class Writer:
             change: May be called again where a change beside it failed, so it does nothing but talk to the database.
 
         Raises:
-            BusyError: Too much waits already, or the service stops.
+            BusyError: Too many changes are waiting, or the service stops.
         """
         future: Future[T] = Future()
         with self._gate:  # so that nothing comes after the end

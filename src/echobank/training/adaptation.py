@@ -72,7 +72,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a way did.
+    """The outcome of one way.
 
     Attributes:
         way: The way.

@@ -1,6 +1,6 @@
 """Distilling encoders into a small BEATs of our own: a stream, several teachers, one student, an official checkpoint.
 
-The student learns what its teachers tell of clips that need no label (Hinton et al. 2015), token by token where the
+The student learns its teachers' outputs on clips that need no label (Hinton et al. 2015), token by token where the
 grids agree, and which synthetic machine it hears.
 """
 
@@ -36,7 +36,7 @@ _VALIDATIONS = 20  # times in a run
 
 @dataclass(frozen=True)
 class Distilled:
-    """What came out.
+    """The result.
 
     Attributes:
         path: The checkpoint, in the official format.

@@ -38,7 +38,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What came out.
+    """The result.
 
     Attributes:
         adapter: The adapter, also in `path`.

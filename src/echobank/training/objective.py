@@ -31,8 +31,8 @@ class Objective(nn.Module):
         """Build the heads.
 
         Args:
-            student: Who learns.
-            targets: What the teachers tell.
+            student: The student.
+            targets: The outputs of the teachers.
             labels: Individuals and operating points.
             members: Clips of each group, which follow one another.
             weights: Of the parts of the loss.
@@ -81,7 +81,7 @@ class Objective(nn.Module):
 
 
 class _TargetHead(nn.Module):
-    """A linear map from tokens to one target; its loss is 1 overall and within groups for who tells only means."""
+    """A linear map from tokens to one target. A student that predicts only means has a loss of 1, overall and in groups."""
 
     centre: Tensor
     spread: Tensor

@@ -18,13 +18,13 @@ _PROBE_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Target:
-    """One thing that a teacher tells of a clip.
+    """One output of a teacher for a clip.
 
     Attributes:
         teacher: Number of the teacher.
         layer: Its layer, from 1.
         dimension: Size of a token.
-        grid: Whether it tells a token for each token of the student; otherwise one mean for the clip.
+        grid: Whether it has a token for each token of the student; otherwise one mean for the clip.
         name: Teacher, layer and kind, for people.
     """
 
@@ -41,7 +41,7 @@ class Teachers:
 
     Attributes:
         encoders: The encoders.
-        targets: What they are asked.
+        targets: The targets that they predict.
     """
 
     encoders: tuple[Encoder, ...]

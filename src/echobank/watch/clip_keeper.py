@@ -80,7 +80,7 @@ class ClipKeeper:
         self._guard(self._recover)
 
     def heard(self, live: LiveWindow, *, above: bool) -> None:
-        """Take note of a window, and whether it counts towards an event."""
+        """Record a window, and whether it counts towards an event."""
         self._recent.append((live.session, live.sample, above))
 
     def opened(self, event: str, live: LiveWindow, track: Track) -> None:

@@ -62,7 +62,7 @@ class Watch:
 
     Args:
         machine: The machine.
-        bank: Where its bank lies; a bank that is changed meanwhile is taken up.
+        bank: Path of its bank; a bank that is changed meanwhile is taken up.
         feed: Where its sound comes from.
         state: Folder of the journal and the cursors.
         sinks: Where messages go.

@@ -21,7 +21,7 @@ class Judge:
 
     Args:
         machine: The machine.
-        bank: Where its bank lies.
+        bank: Path of its bank.
         k: As `Rule`.
         n: As `Rule`.
         hysteresis: As `make_rule`.

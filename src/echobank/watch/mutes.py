@@ -38,7 +38,7 @@ class Mutes:
 
     Args:
         state: Folder of the watch's state.
-        bank: Where the bank of the machine lies.
+        bank: Path of the machine's bank.
         changed: Windows in a row that are unlike a sound for it to count as changed.
     """
 

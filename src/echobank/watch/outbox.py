@@ -25,7 +25,7 @@ _LONGEST_PUMP = 2.0  # a slow sink must not keep the watch from listening
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a sink is.
+    """Position of a sink.
 
     Attributes:
         journal: Name of the journal's generation; another one begins at its start.

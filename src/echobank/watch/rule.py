@@ -70,7 +70,7 @@ class Judged:
 
     Attributes:
         verdict: The verdict, or the error of the recording.
-        place: What tells the window from every other one of the machine; ids of messages are made from it.
+        place: An identifier of the window, unique for the machine; ids of messages are made from it.
         time: When it was recorded, ISO 8601, for the messages; nothing is decided by it.
         rest: Why the machine rests, for example "schedule": then the window is reported and does not count.
         nuisance: Name of the acknowledged sound that it is like: then it counts as healthy, and is reported.

@@ -98,7 +98,7 @@ class PlannedClip:
 
 @dataclass(frozen=True)
 class Synthesised:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         root: Folder of the data set.
@@ -193,7 +193,7 @@ def _write(clip: PlannedClip, raw: Path, settings: Settings) -> None:
 
 @contextmanager
 def _mapped(work: "partial[None]", clips: Sequence[PlannedClip], workers: int) -> Iterator[Iterable[None]]:
-    """Give an iterator that does the work; after an error or Ctrl-C what has not begun is dropped."""
+    """Return an iterator that does the work; after an error or Ctrl-C what has not begun is dropped."""
     if workers == 1 or len(clips) <= _CLIPS_A_TASK:
         yield map(work, clips)
         return

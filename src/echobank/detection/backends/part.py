@@ -49,7 +49,7 @@ class Part:
 
     @property
     def has_rows(self) -> bool:
-        """Whether the back-end has."""
+        """As of the back-end."""
         return self.backend.has_rows
 
     def nearest(self, embeddings: Float32) -> Int64:

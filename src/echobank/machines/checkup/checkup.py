@@ -35,7 +35,7 @@ _DEPENDENT = 0.5  # autocorrelation of blocks from which the stated rate of fals
 
 @dataclass(frozen=True)
 class Daily:
-    """What the page draws: one value per day.
+    """Values for the charts of the page, one per day.
 
     Attributes:
         begins: Milliseconds since 1970.
@@ -65,7 +65,7 @@ class Checkup:
         block_hours: Length of the blocks that the scores were tested in; 0 where they were not.
         verdict: "good", "look" or "too little".
         findings: What was found, warnings first.
-        daily: What the page draws.
+        daily: Values for the charts of the page.
     """
 
     machine: str

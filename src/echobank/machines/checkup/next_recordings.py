@@ -120,7 +120,7 @@ def suggest(bank: Bank, candidates: Sequence[Sampled], count: int) -> list[Sugge
 
 
 def narrowed(bank: Bank, count: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the interval of the rate in force, and that with so many more independent recordings."""
+    """Return the interval of the rate in force, and the one with this many more independent recordings."""
     calibration, (rate, _) = calibration_of(bank), rate_and_threshold(bank)
     groups = calibration.groups + count
     k = max(1, int(rate * (groups + 1) + 1e-9))
@@ -196,5 +196,5 @@ def _usual_distance(bank: Bank, metric: str) -> float:
 
 
 def days_ago(now: int, days: float) -> int:
-    """Return the time so many days before another, milliseconds since 1970."""
+    """Return the time this many days before another, milliseconds since 1970."""
     return now - round(days * DAY)

@@ -121,7 +121,7 @@ class Reservoir:
 
 
 def chosen(sample: Iterable[Sampled], most: int) -> list[Sampled]:
-    """Return at most so many windows of a day: of each hour those with the smallest hashes, and the highest scores."""
+    """Return at most this many windows of a day: per hour those with the smallest hashes, and the highest scores."""
     ordered = sorted(sample, key=lambda one: _rank(one.window.id))
     hours: dict[int, list[Sampled]] = defaultdict(list)
     for one in ordered:

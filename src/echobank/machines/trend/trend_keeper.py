@@ -57,7 +57,7 @@ class TrendKeeper:
             self.trouble = f"the trend is not kept: {error}"
 
     def close(self) -> None:
-        """Write what waits, and release the folder."""
+        """Write what is waiting, and release the folder."""
         try:
             self._write(now_ms())
         except EchobankError as error:

@@ -36,7 +36,7 @@ class TrendStore:
     """Writes the trend of one machine.
 
     Args:
-        folder: Where it lies; made where it is not there.
+        folder: Its folder; created if missing.
         windows_for: How long windows are kept, milliseconds.
 
     Raises:

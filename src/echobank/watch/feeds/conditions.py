@@ -59,14 +59,14 @@ class Conditions:
         self._lock = threading.Lock()
 
     def happened(self, kind: str, start: datetime, seconds: float = 0.0, count: int = 1) -> None:
-        """Note something that is over."""
+        """Note something that happened once."""
         with self._lock:
             old = self._known.get(kind)
             before, total = (old.count, old.total) if old else (0, 0.0)
             self._known[kind] = SoundCondition(kind, iso(start), seconds, before + count, total + seconds)
 
     def lasts(self, kind: str, start: datetime, seconds: float) -> None:
-        """Note that something lasts, for so many seconds more."""
+        """Note that a condition lasts for this many seconds more."""
         with self._lock:
             old = self._known.get(kind)
             if old is not None and old.now:
@@ -76,7 +76,7 @@ class Conditions:
                 self._known[kind] = SoundCondition(kind, iso(start), seconds, count + 1, total + seconds, now=True)
 
     def over(self, kind: str) -> None:
-        """Note that something does not last any more."""
+        """Note that a condition is over."""
         with self._lock:
             old = self._known.get(kind)
             if old is not None and old.now:

@@ -13,9 +13,9 @@ class Arrival:
 
     Attributes:
         name: The recording or the source; the verdicts are named after it.
-        stamp: Tells it from an earlier piece of the same name.
+        stamp: Distinguishes it from an earlier piece of the same name.
         heard: What was heard in it.
-        places: What tells each window from every other one of the machine, one per window; a recording that could
+        places: An identifier of each window, unique for the machine; a recording that could
             not be used has one.
         times: When each was recorded, ISO 8601.
     """

@@ -29,7 +29,7 @@ class Landed:
 
     Attributes:
         name: Relative to the folder.
-        stamp: Tells it from a later one of the same name.
+        stamp: Distinguishes it from a later file of the same name.
         time: When it was last changed, by the clock of whoever wrote it, ISO 8601.
     """
 

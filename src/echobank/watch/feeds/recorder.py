@@ -21,7 +21,7 @@ _POLL = 0.1
 
 @dataclass
 class _Progress:
-    """How far a recording is."""
+    """Progress of a recording."""
 
     session: str = ""
     next: int = 0

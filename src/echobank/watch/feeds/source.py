@@ -102,7 +102,7 @@ class Bytes:
                 return None
 
     def exactly(self, count: int, stop: Callable[[], bool], seconds: float = float("inf")) -> bytes:
-        """Return so many bytes; fewer at the end, when nothing comes in that time, or when asked to stop."""
+        """Return this many bytes; fewer at the end, when nothing comes in that time, or when asked to stop."""
         data, last = b"", time.monotonic()
         while len(data) < count and not stop() and time.monotonic() - last < seconds:
             block = self.read(_POLL, count - len(data))

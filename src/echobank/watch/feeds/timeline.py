@@ -57,5 +57,5 @@ class Timeline:
         return 0
 
     def skip(self, count: int) -> None:
-        """Leave a gap of so many samples."""
+        """Leave a gap of this many samples."""
         self.position += count

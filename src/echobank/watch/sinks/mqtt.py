@@ -20,7 +20,7 @@ _CONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class MqttAccess:
-    """How a broker lets us in.
+    """How to log in to a broker.
 
     Attributes:
         user: Name; empty takes that of the address.
@@ -94,7 +94,7 @@ class MqttSink:
             self._publish(client, "state", self._shown.values, retain=True)
 
     def obey(self, take: Callable[[str], None]) -> None:
-        """Hand every word that comes on topic `<prefix>/<machine>/command` to a function, in another thread."""
+        """Pass every command that arrives on topic `<prefix>/<machine>/command` to a function, in another thread."""
         self._obey = take
 
     def _publish(self, client: Any, kind: str, values: Mapping[str, Any], *, retain: bool) -> None:
@@ -133,7 +133,7 @@ class MqttSink:
         """Do nothing: the receiver knows a repeated id."""
 
     def close(self) -> None:
-        """Say goodbye, since a last will is for sudden deaths alone, and leave the broker."""
+        """Publish that the watch ends, since a last will covers only lost connections, and disconnect."""
         if self._client is not None and self._client.is_connected():
             with suppress(ValueError, RuntimeError):
                 info = self._client.publish(f"{self._prefix}/heartbeat", self._gone, qos=1, retain=True)

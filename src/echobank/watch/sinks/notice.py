@@ -1,4 +1,4 @@
-"""The words of a message for people: what ntfy and mail say."""
+"""Messages for people: the text that ntfy and mail send."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Notice:
 
 
 def notice_of(message: Message) -> Notice:
-    """Return what a message says to people."""
+    """Return a message as text for people."""
     name, lines = message.machine, [f"Time: {message.time}"]
     if isinstance(message, Opened | Closed):
         verdict = message.verdict

@@ -58,7 +58,7 @@ class Commanded(Protocol):
     """A sink that can pause and resume a machine."""
 
     def obey(self, take: Callable[[str], None]) -> None:
-        """Hand every word that comes to a function, in a thread of the sink's own."""
+        """Pass every command that arrives to a function, in a thread of the sink's own."""
         ...
 
 
@@ -100,5 +100,5 @@ def _without_login(url: str) -> str:
 
 
 def digest(text: str) -> str:
-    """Return eight signs that tell two addresses apart, and give away neither."""
+    """Return eight characters that distinguish addresses without revealing them."""
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
