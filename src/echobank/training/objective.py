@@ -81,7 +81,7 @@ class Objective(nn.Module):
 
 
 class _TargetHead(nn.Module):
-    """A linear map from tokens to one target. A student that predicts only means has a loss of 1, overall and in groups."""
+    """A linear map from tokens to one target. Predicting only means gives a loss of 1, overall and within groups."""
 
     centre: Tensor
     spread: Tensor
