@@ -82,7 +82,7 @@ def _next(args: argparse.Namespace, checkup: "Checkup") -> list[dict[str, Any]]:
 
 
 def make_checkup(args: argparse.Namespace) -> "Checkup":
-    """Return the checkup that the options ask for."""
+    """Return the checkup that the options describe."""
     from echobank.detection.bank import load_bank
     from echobank.machines.archive import bank_file
     from echobank.machines.checkup.checkup import check_up

@@ -113,7 +113,7 @@ def _add_ray(parser: argparse.ArgumentParser) -> None:
 
 
 def _pool_of(make: Callable[[], Any], args: argparse.Namespace) -> "RayPool[Any, Any]":
-    """Return the pool that the options ask for."""
+    """Return the pool that the options describe."""
     from echobank.fleet.cluster import RayPool
 
     return RayPool(make, _pool_settings(args))

@@ -1,4 +1,4 @@
-"""Score recordings of a machine as they land in a folder; open and close events; tell sinks about them."""
+"""Score recordings of a machine as they land in a folder; open and close events; send them to sinks."""
 
 import argparse
 from pathlib import Path

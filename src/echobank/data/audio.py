@@ -56,7 +56,7 @@ class Clip:
             (offset above 5 % of full scale or above the signal itself), "short" (below 0.175 s), and of two
             microphones "far_silent" (the far one is constant). They are judged on the samples of the file: resampling
             makes a stuck value ring.
-        source: float32[S], what is heard at the rate of the file; None unless it was asked for.
+        source: float32[S], what is heard at the rate of the file; None unless requested.
         sound_sha256: Hash of `samples`; the same sound in another container (WAV, FLAC, another tag) has the same.
     """
 

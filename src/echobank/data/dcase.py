@@ -85,7 +85,7 @@ class Dataset:
     """The recordings of a data set.
 
     Attributes:
-        root: The folder that was asked for.
+        root: The folder that was given.
         recordings: Sorted by machine, section, split and name.
         problems: What does not add up.
     """

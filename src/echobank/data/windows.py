@@ -24,7 +24,7 @@ class Window(Clip):
 
     Attributes:
         start: Where it begins in the recording, seconds.
-        facts: Facts of its sound, int16 (`sound_facts.NAMES`); None unless they were asked for.
+        facts: Facts of its sound, int16 (`sound_facts.NAMES`); None unless requested.
     """
 
     start: float = 0.0

@@ -58,7 +58,7 @@ class FittedDetector:
 
 
 def make(scoring: Scoring) -> Backend:
-    """Return the unfitted back-end that is asked for.
+    """Return the requested back-end, not fitted yet.
 
     Raises:
         ConfigError: Unknown back-end or parameter.

@@ -45,7 +45,7 @@ class ScoringSettings(Scoring):
 
     Attributes:
         decision: One of `decision.METHODS`.
-        false_alarm_rate: That is asked for.
+        false_alarm_rate: The requested rate.
         leave_out: What a row is scored without: "clip" or "state".
     """
 
@@ -91,7 +91,7 @@ class OwnMachine:
     Attributes:
         name: The user's name of the machine.
         embedding: The encoder as `load_encoder` finds it again.
-        rate: False-alarm rate that was asked for; None takes the usual one.
+        rate: The requested false-alarm rate; None takes the usual one.
         roots: Folders that the names of recordings are relative to.
         max_rows: Most rows that the bank may hold; None for any number.
         revision: How many changes led to this state; the first fit is 1.

@@ -10,7 +10,7 @@ class Threshold:
     Attributes:
         value: The threshold.
         method: How it was found, one of `decision.METHODS`.
-        rate: False-alarm rate that was asked for.
+        rate: The requested false-alarm rate.
         n: Calibration clips.
         low: 5th percentile of the true false-alarm rate.
         high: 95th percentile of it.

@@ -165,7 +165,7 @@ def compare_package(
 
 
 class _Compared:
-    """What two ways of scoring said, recording by recording."""
+    """The results of two ways of scoring, recording by recording."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine

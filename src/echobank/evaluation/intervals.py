@@ -24,7 +24,7 @@ _BLOCK = 256  # weightings at a time; bounds the memory of the jackknife over cl
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a figure lies with probability 0.95; NaN when it cannot be said."""
+    """Where a figure lies with probability 0.95; NaN when it is not defined."""
 
     low: float
     high: float

@@ -27,7 +27,7 @@ class MadeBy:
 
     Attributes:
         settings: What the user set that decides them, the weights by their hash, and the version of this program.
-        provenance: What the encoder said of itself.
+        provenance: The facts of the encoder.
         source: Full name of the source, and where names of recordings begin.
     """
 

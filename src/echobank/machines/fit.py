@@ -152,7 +152,7 @@ def roots_of(paths: Sequence[Path | str]) -> list[str]:
 
 
 def fit_bank(harvest: Harvest, header: BankHeader) -> tuple[Bank, str]:
-    """Return the calibrated bank of what was gathered, and what to tell the user of it.
+    """Return the calibrated bank of what was gathered, and notices for the user.
 
     The default back-end takes fewer neighbours, or gives way, where the bank asks for that (`within_means`).
 

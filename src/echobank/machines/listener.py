@@ -49,7 +49,7 @@ class Heard:
         flags: Quality flags of each window.
         traits: What flags are made of, float32[W, K] (`traits`); K is 0 where the listener takes none.
         error: Why the recording cannot be used; empty when it can.
-        facts: Facts of the sound of each window, int16[W, F] (`sound_facts.NAMES`); W is 0 unless they were asked for.
+        facts: Facts of the sound of each window, int16[W, F] (`sound_facts.NAMES`); W is 0 unless requested.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class Listener:
         """Yield what is heard in each recording, in order; one that cannot be used says why.
 
         Args:
-            paths: Recordings; they are asked for some batches ahead.
+            paths: Recordings; they are read some batches ahead.
             profiles: False leaves them out, which takes much less time; then M is 0.
         """
         sources = (self.source(path) for path in paths)
@@ -212,7 +212,7 @@ def _sound_of(windows: Sequence[Window]) -> str:
 
 
 def _facts_of(windows: Sequence[Window]) -> Int16:
-    """Return the facts of every window, int16[W, F], or of none where they were not asked for."""
+    """Return the facts of every window, int16[W, F], or of none where they were not requested."""
     found = [window.facts for window in windows if window.facts is not None]
     return np.stack(found) if len(found) == len(windows) else np.zeros((0, len(NAMES)), np.int16)
 

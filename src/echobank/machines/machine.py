@@ -271,7 +271,7 @@ def open_machine(
 def listener_of(
     bank: Bank, where: Path, *, device: str = "auto", weights: str | None = None, cache: str | None = None
 ) -> tuple[Listener, tuple[str, ...]]:
-    """Return the listener that made a bank, and what to tell the user of the bank.
+    """Return the listener that made a bank, and notices about the bank for the user.
 
     Raises:
         BankError: Another encoder, or other weights, would be used.

@@ -29,7 +29,7 @@ def supported(bank: Bank) -> int:
 
 
 def within_means(bank: Bank) -> tuple[Bank, str]:
-    """Return a bank of LDN with as many neighbours as it supports, and what to tell the user; empty where it does.
+    """Return a bank of LDN with as many neighbours as it supports, and a notice for the user; empty where it does.
 
     Nearest neighbours take the place of LDN where no row has a neighbour to spare, and of the default in a bank of
     more than `MOST_ROWS` rows.

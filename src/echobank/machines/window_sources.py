@@ -113,7 +113,7 @@ class CutWindows:
 
 
 def beside_of(window: Window, other: Window) -> Window:
-    """Return a window whose facts tell of a second channel too."""
+    """Return a window whose facts include a second channel."""
     if window.facts is None or other.facts is None:
         return window
     return replace(window, facts=paired(window.facts, other.facts, other.rms_dbfs))

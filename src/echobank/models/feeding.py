@@ -136,7 +136,7 @@ def feed(
     batch_size: int = 0,
     workers: int = 0,
 ) -> Generator[Fed, None, None]:
-    """Yield what comes of each source, in order; sources are asked for some batches ahead.
+    """Yield what comes of each source, in order; sources are read some batches ahead.
 
     A source that cannot be read or embedded, for whatever reason, says why, and the others are still processed. Memory
     is bounded whatever the number and length of the sources, except for the outputs of sources under way.

@@ -126,7 +126,7 @@ def difference(bank: Provenance, here: Provenance) -> str:
 
 
 def require_same(bank: Provenance | None, here: Provenance, where: Path | str) -> tuple[str, ...]:
-    """Refuse a bank whose embeddings cannot be compared with those of `here`; return what to tell the user.
+    """Refuse a bank whose embeddings cannot be compared with those of `here`; return notices for the user.
 
     Raises:
         BankError: Encoder, weights, precision, layer, pooling, resampler, window or channel differ; both are named. Or

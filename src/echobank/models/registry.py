@@ -1,4 +1,4 @@
-"""Encoders by name or file. A kind of encoder is one line of `LOADERS`, imported when it is first asked for."""
+"""Encoders by name or file. A kind of encoder is one line of `LOADERS`, imported on first use."""
 
 import difflib
 from collections.abc import Callable, Iterable

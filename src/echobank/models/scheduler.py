@@ -70,7 +70,7 @@ class Scheduler:
         self._failure: BaseException | None = None
 
     def run(self, sources: Iterable[Feedable]) -> Generator[Course, None, None]:
-        """Yield what comes of each source, in order; sources are asked for a few batches ahead."""
+        """Yield what comes of each source, in order; sources are read a few batches ahead."""
         numbered = enumerate(sources)
         with ExitStack() as limits, start_workers(self._threads) as self._pool:
             try:

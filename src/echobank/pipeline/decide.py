@@ -98,7 +98,7 @@ def _no_scores(path: Path) -> BankError:
 
 
 def _domains(folder: Path, machine: str) -> dict[str, str]:
-    """Return the domain of each clip as the tables by domain tell it."""
+    """Return the domain of each clip from the tables by domain."""
     domains = {}
     for domain in DOMAINS:
         path = folder / f"{machine}_{domain}.csv"

@@ -95,7 +95,7 @@ def _write_levels(
 
 
 def load_detector(run: Run, machine: str, section: str) -> tuple[FittedDetector, tuple[str, ...]]:
-    """Load a bank, check that its embeddings are those of this run, and fit the back-end; say what to tell the user.
+    """Load a bank, check that its embeddings are those of this run, and fit the back-end; return notices for the user.
 
     Raises:
         BankError: Missing, damaged, or made by something else.
@@ -125,7 +125,7 @@ def _score(
 
 
 def _evaluation(every: Mapping[Key, Sequence[ScoredClip]]) -> Evaluation | None:
-    """Return the result of clips whose names tell the truth, None for blind clips."""
+    """Return the evaluation of clips whose names contain the truth, None for blind clips."""
     scores = {key: {clip.file_name: clip.score for clip in clips} for key, clips in every.items()}
     decisions = {key: {clip.file_name: clip.decision for clip in clips} for key, clips in every.items()}
     try:

@@ -31,7 +31,7 @@ _REMEMBERED = "dataset.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stage: a configuration and what it leads to, each made when it is first asked for."""
+    """One run of a stage: a configuration and what it leads to, each made on first use."""
 
     config: Config
     progress: Progress = silent
@@ -146,7 +146,7 @@ class Run:
         )
 
     def remember_root(self) -> None:
-        """Let later stages find the recordings without being told again."""
+        """Remember the folder of the recordings for later stages."""
         write_json(self._remembered, {"root": str(self.root.resolve())})
 
     def bank_path(self, machine: str, section: str) -> Path:

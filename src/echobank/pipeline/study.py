@@ -54,7 +54,7 @@ def study(run: Run, cells: Sequence[Cell]) -> Studied:
 
     Raises:
         ConfigError: Augmentation is on, or a pooling, back-end or parameter does not exist.
-        InputError: No test clip tells what it is, or a machine has no usable training clips.
+        InputError: No test clip has a known condition, or a machine has no usable training clips.
         OutputError: A file cannot be written.
     """
     if run.config.augmentation.enabled:

@@ -45,7 +45,7 @@ class TrainedBank:
 
 @dataclass(frozen=True)
 class Trained:
-    """All banks of a run, the recordings that were left out, and what to tell the user."""
+    """All banks of a run, the recordings that were left out, and notices for the user."""
 
     banks: tuple[TrainedBank, ...]
     skipped: tuple[Skipped, ...]

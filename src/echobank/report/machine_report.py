@@ -69,7 +69,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Case:
-    """One odd recording: what is said of it, the odd stretch, and healthy sound beside it."""
+    """One odd recording: its description, the odd stretch, and healthy sound beside it."""
 
     title: str
     sentences: tuple[str, ...]

@@ -37,7 +37,7 @@ _LOOK_SECONDS = 300.0
 
 
 class BankHealth:
-    """Makes checkups, and tells of those that need a look, at most once a week per machine.
+    """Makes checkups, and reports those that need a look, at most once a week per machine.
 
     Args:
         service: The service; its heartbeats get the verdict of each machine.
@@ -74,7 +74,7 @@ class BankHealth:
         return str(kept["checkup"]["verdict"]) if kept else ""
 
     def look(self, now: int) -> None:
-        """Make the checkups that are a day old, and tell of what needs a look."""
+        """Repeat checkups that are a day old, and report those that need a look."""
         for name in list(self._service.machines):
             kept = self._kept(name)
             if self._ended.is_set() or (kept and now - kept["checkup"]["made"] < DAY):

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: read from the database when they are asked for; labels of at most 200 machines."""
+"""Figures for Prometheus: read from the database on request; labels of at most 200 machines."""
 
 import shutil
 from collections.abc import Iterator

@@ -140,7 +140,7 @@ def _insertion(table: Table, dialect: str, returning: str) -> Any:
 
 
 def _follow(connection: Connection, message: Message, machine: int, revision: int, now: int) -> None:
-    """Open or close the event that a message tells of; one that is open shows its oddest window."""
+    """Open or close the event of a message; one that is open shows its oddest window."""
     at = to_ms(message.time, now)
     if isinstance(message, Scored) and message.verdict.decision and message.quiet is None:
         verdict = message.verdict

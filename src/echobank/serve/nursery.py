@@ -270,7 +270,7 @@ class Nursery:
 
 
 class _Counted:
-    """A `Progress` that tells how far it is."""
+    """A `Progress` that reports how far it is."""
 
     def __init__(self, tell: Callable[[int, int], None]) -> None:
         self._tell = tell

@@ -1,4 +1,4 @@
-"""Packages of machines for devices (`edge/`): made in a child when one is asked for, kept until the bank changes."""
+"""Packages of machines for devices (`edge/`): made in a child process on request, kept until the bank changes."""
 
 import hashlib
 import os

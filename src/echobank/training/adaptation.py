@@ -1,7 +1,7 @@
 """A handful of clips of a new operating state: ways to take them into a bank, compared on normal clips only.
 
 Each way is judged on new clips that it has not seen. Changed copies of those clips stand in for anomalies, since no
-real one may be looked at: they tell whether a way still hears a difference, not whether it finds a fault.
+real one may be looked at: they show whether a way still hears a difference, not whether it finds a fault.
 """
 
 import dataclasses

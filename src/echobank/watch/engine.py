@@ -291,7 +291,7 @@ class Watch:
 
 
 def _as_message(verdict: Verdict, name: str) -> Verdict:
-    """Return a verdict as messages tell it: named after the arrival, in text that every receiver can hold."""
+    """Return a verdict as in messages: named after the arrival, in text that every receiver can hold."""
     nearest, error = printable(verdict.nearest), printable(verdict.error)
     return dataclasses.replace(verdict, file=printable(name), nearest=nearest, error=error)
 

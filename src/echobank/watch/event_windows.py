@@ -8,7 +8,7 @@ from echobank.watch.events import Failed, Message, Scored
 
 
 def windows_of_messages(messages: Sequence[Message], revision: int) -> list[TrendWindow]:
-    """Return the windows that messages tell of, in order.
+    """Return the windows of messages, in order.
 
     Args:
         messages: What a recording gave rise to.

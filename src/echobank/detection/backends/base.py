@@ -87,7 +87,7 @@ class RowsOfBank:
         return self.rows_().closest(self.bank_.vectors, self.bank_.groups, self.bank_.groups)
 
     def rows_(self) -> Index:
-        """Return the index of the bank's rows; made when it is first asked for."""
+        """Return the index of the bank's rows; made on first use."""
         if self._rows is None or self._rows[0] is not self.bank_:
             self._rows = (self.bank_, Index(self.bank_.vectors, self.metric, self.bank_.lengths))
         return self._rows[1]

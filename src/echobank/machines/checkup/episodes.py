@@ -38,7 +38,7 @@ class Episode:
 
     @property
     def leading(self) -> Shift:
-        """The change that tells its time: the sudden one whose time is known best, else that of the scores."""
+        """The change that dates it: the sudden one whose time is known best, else that of the scores."""
         sudden = [shift for shift in self.shifts.values() if not shift.slow]
         if sudden:
             return min(sudden, key=lambda shift: shift.high - shift.low)

@@ -1,4 +1,4 @@
-"""Feedback: what users said of the events of a machine, and what rate of alarms they saw."""
+"""Feedback: how users judged the events of a machine, and what rate of alarms they saw."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
