@@ -3,7 +3,7 @@
     python benchmarks/months.py pool --out pool.npz              # renders and embeds some conditions, once
     python benchmarks/months.py years --pool pool.npz            # the table of changes, ten seeds each
     python benchmarks/months.py still --pool pool.npz            # fifty years without a change
-    python benchmarks/months.py audio --out DIR --seeds 3        # the same as files, by the command line, end to end
+    python benchmarks/months.py dependent                        # where neighbouring hours resemble each other
 
 The pool holds clips of `echobank synth`'s bearing at every step of each condition, with their embeddings and the facts
 of their sound. A year draws six windows per hour from it; temperature swings from hour to hour and by time of day, so
@@ -25,9 +25,11 @@ from echobank.data.audio import quality
 from echobank.data.sound_facts import paired, sound_facts
 from echobank.detection.bank import Row
 from echobank.detection.header import BankHeader, OwnMachine, Scoring
+from echobank.machines.checkup.blocks import independent_blocks
 from echobank.machines.checkup.checkup import Checkup, check_up
 from echobank.machines.checkup.history import History
-from echobank.machines.checkup.hourly import Texts, WindowColumns, hours_of
+from echobank.machines.checkup.hourly import Hours, Texts, WindowColumns, hours_of
+from echobank.machines.checkup.regimes import shifts_of
 from echobank.machines.fit import fit_bank, machine_config, make_listener
 from echobank.machines.harvest import Harvest
 from echobank.machines.machine import Machine, assemble
@@ -220,10 +222,31 @@ def still(pool: Pool, encoder: str, seeds: int, days: int) -> None:
     )
 
 
+def dependent(seeds: int, days: int) -> None:
+    """Print how often the test errs where neighbouring hours resemble each other, by their autocorrelation."""
+    for memory in (0.0, 0.3, 0.5, 0.7, 0.9, 0.97):
+        alarms, lengths = 0, []
+        for seed in range(seeds):
+            rng, count = np.random.default_rng(seed), days * 24
+            values, place = np.empty(count), 0.0
+            for i, noise in enumerate(rng.standard_normal(count).tolist()):
+                place = memory * place + np.sqrt(1 - memory**2) * noise
+                values[i] = place
+            values += np.sin(2 * np.pi * np.arange(count) / 24)
+            none, ones = np.zeros(count), np.ones(count, np.int64)
+            facts = np.zeros((count, 1), np.float32)
+            hours = Hours(np.arange(count) * HOUR, ones, ones, 0 * ones, values, none, none, facts)
+            blocks = independent_blocks(hours, values)
+            alarms += len(shifts_of(blocks.medians(values), blocks, 0.05))
+            lengths.append(blocks.length)
+        said = f"{alarms} changes found in {seeds * days / 365.25:.0f} years, stated 0.05 per year"
+        print(f"autocorrelation {memory}: blocks of {min(lengths)} to {max(lengths)} h, {said}", flush=True)
+
+
 def main() -> int:
     """Run one of the simulations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pool", "years", "still"))
+    parser.add_argument("what", choices=("pool", "years", "still", "dependent"))
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--encoder", default="soundnet")
@@ -234,6 +257,8 @@ def main() -> int:
         make_pool(args.out, args.encoder, 0)
     elif args.what == "years":
         years(read_pool(args.pool), args.encoder, args.seeds, args.days or 300)
+    elif args.what == "dependent":
+        dependent(args.seeds, args.days or 1826)
     else:
         still(read_pool(args.pool), args.encoder, args.seeds, args.days or 1826)
     return 0

@@ -141,7 +141,7 @@ def test_a_change_that_was_settled_does_not_hold_a_refresh_back(machine):
 def test_with_too_little_heard_nothing_is_proposed(machine):
     history, sample, _ = months(machine, 20, lambda day: 0.0)
     plan, _ = planned(machine.bank, history, sample, BEGIN + 400 * DAY)
-    assert plan.additions == () and any("too little" in line for line in plan.report)
+    assert plan.additions == () and any("not enough data" in line for line in plan.report)
 
 
 def test_policies_are_read_and_refused():
@@ -185,7 +185,7 @@ def load_bank_of(content, folder):
 def test_refresh_proposes_and_changes_nothing_without_apply(kept, capsys):
     before = (kept / "bank.safetensors").read_bytes()
     assert main(["bank", "refresh", str(kept), "--policy", "default"]) == 0
-    assert "too little" in capsys.readouterr().out
+    assert "not enough data" in capsys.readouterr().out
     assert main(["bank", "refresh", str(kept), "--policy", "default", "--apply"]) == 0
     assert "nothing to change" in capsys.readouterr().out
     assert (kept / "bank.safetensors").read_bytes() == before

@@ -50,11 +50,11 @@ class Blocks:
         """Return what is new in each block, float64[B]: less the part that the block before explains.
 
         The values of neighbouring blocks are taken for autoregressive of order one, with the autocorrelation of the
-        first weeks, half a standard error added. Without a neighbour before it, a block has none: NaN.
+        first weeks, a standard error added. Without a neighbour before it, a block has none: NaN.
         """
-        if np.isnan(self.dependence) or self.dependence * np.sqrt(self.early) < 1:
+        if np.isnan(self.dependence):
             return values
-        part = min(0.95, self.dependence + 0.5 / np.sqrt(self.early))
+        part = min(max(0.0, self.dependence + 1.0 / np.sqrt(self.early)), 0.95)
         near = np.append(False, np.diff(self.begins) == self.length * HOUR)
         return np.where(near, values - part * np.append(np.nan, values[:-1]), np.nan)
 

@@ -26,11 +26,12 @@ from echobank.machines.checkup.history import History
 from echobank.machines.checkup.hourly import Hours
 from echobank.machines.checkup.rates import observed
 from echobank.machines.checkup.regimes import LEAST_BLOCKS
+from echobank.machines.health import counted
 from echobank.machines.machine import calibration_of, own_machine, rate_and_threshold
 from echobank.machines.trend.reservoir import Sampled
 
 LEAST_DAYS = FIRST_DAYS + 7
-_DEPENDENT = 0.5  # autocorrelation of blocks from which the stated rate of false alarms is an approximation
+_DEPENDENT = 0.15  # autocorrelation of blocks of 8 hours or more from which the stated rate is an approximation
 
 
 @dataclass(frozen=True)
@@ -111,26 +112,17 @@ def check_up(
     if not 0 < false_alarms < 100:
         raise InputError("false alarms per year lie between 0 and 100", value=false_alarms)
     hours = history.hours
-    tested, told = _revision_to_test(hours)
-    findings: list[CheckupFinding] = list(told)
-    episodes: list[Episode] = []
-    blocks: Blocks | None = None
+    tested, findings = _revision_to_test(hours)
+    blocks = None
     if tested is not None:
-        blocks, scores = score_shifts(tested, false_alarms)
-        sound = sound_shifts(hours, false_alarms)
-        episodes = episodes_of(hours, [*scores, *sound])
-        states = _states(bank, history)
-        of_revision = np.isin(hours.begins, tested.begins) & (hours.revision == tested.revision[0])
-        findings += [episode_finding(episode, tested, states[of_revision]) for episode in episodes]
-        findings += _steady(tested, blocks, episodes, false_alarms)
-        findings += _rate(bank, tested, blocks, episodes)
+        blocks, found = _tested(bank, history, tested, false_alarms)
+        findings += found
     findings += coverage_findings(bank, history.nearest, sample)
     if len(hours):
         threshold = rate_and_threshold(bank)[1]
         findings += feedback_findings(events, threshold, int(hours.begins[0]), int(hours.begins[-1]) + DAY)
-    order = {WARNING: 0, NOTE: 1, GOOD: 2}
-    findings.sort(key=lambda it: (order[it.level], -(it.since or 0)))
-    warned = any(it.level == WARNING for it in findings)
+    findings.sort(key=lambda it: ((WARNING, NOTE, GOOD).index(it.level), -(it.since or 0)))
+    verdict = "too little" if tested is None else "good"
     return Checkup(
         machine=own_machine(bank).name,
         made=now,
@@ -140,10 +132,21 @@ def check_up(
         revision=int(tested.revision[0]) if tested is not None else 0,
         false_alarms=false_alarms,
         block_hours=blocks.length if blocks else 0,
-        verdict="look" if warned else ("too little" if tested is None else "good"),
+        verdict="look" if any(it.level == WARNING for it in findings) else verdict,
         findings=tuple(findings),
         daily=_daily(hours),
     )
+
+
+def _tested(bank: Bank, history: History, tested: Hours, false_alarms: float) -> tuple[Blocks, list[CheckupFinding]]:
+    """Return the blocks of the scores, and what the tests found."""
+    blocks, scores = score_shifts(tested, false_alarms)
+    hours = history.hours
+    episodes = episodes_of(hours, [*scores, *sound_shifts(hours, false_alarms)])
+    states = _states(bank, history)[hours.revision == tested.revision[0]]
+    found = [episode_finding(episode, tested, states) for episode in episodes]
+    found += _steady(tested, blocks, episodes, false_alarms)
+    return blocks, found + _rate(bank, tested, blocks, episodes)
 
 
 def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]:
@@ -168,8 +171,9 @@ def _revision_to_test(hours: Hours) -> tuple[Hours | None, list[CheckupFinding]]
     else:
         spanned = (int(hours.begins[-1]) - int(hours.begins[0])) / DAY
         said = (
-            f"not enough data to say whether scores are as before: {int(hours.windows.sum())} windows in {len(hours)} "
-            f"hours of {len(np.unique(hours.begins // DAY))} days, {spanned:.1f} days from first to last"
+            f"not enough data to say whether scores are as before: {counted(int(hours.windows.sum()), 'window')} in "
+            f"{counted(len(hours), 'hour')} of {counted(len(np.unique(hours.begins // DAY)), 'day')}, "
+            f"{spanned:.1f} days from first to last"
         )
     step = (
         f"keep a trend for {LEAST_DAYS} days or more, with windows on at least {LEAST_BLOCKS} of them; "
@@ -190,7 +194,7 @@ def _steady(tested: Hours, blocks: Blocks, episodes: Sequence[Episode], false_al
             f"{len(blocks)} blocks of {blocks.length} h, a conformal test martingale with {years} of all its tests",
         )
         found.append(CheckupFinding("scores", "steady", GOOD, said, evidence))
-    if blocks.dependence > _DEPENDENT:
+    if blocks.length >= 8 and blocks.dependence > _DEPENDENT:
         said = f"blocks of {blocks.length} h still resemble their neighbours (autocorrelation {blocks.dependence:.2f})"
         evidence = (f"the rate of {years} is an approximation then, because this machine has always had slow swings",)
         found.append(CheckupFinding("scores", "dependent", NOTE, said, evidence))
