@@ -5,6 +5,7 @@ Without an option the trend of the bank is read: BANK/trend. Times are milliseco
 
 import argparse
 import csv
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -126,8 +127,9 @@ def _write(stream: Any, args: argparse.Namespace) -> int:
     writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
     count = 0
     with _rows(args) as rows:
+        first = next(rows, None)  # a trend that cannot be read is an error without a header before it
         writer.writeheader()
-        for row in rows:
+        for row in () if first is None else itertools.chain([first], rows):
             writer.writerow(as_text(row))
             count += 1
     return count

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echobank.cli import main
 from echobank.errors import InputError, OutputError
 from echobank.machines.trend import trend_store
 from echobank.machines.trend.summaries import HOUR, MINUTES_FOR, WINDOWS_FOR
@@ -171,3 +172,9 @@ def test_hours_do_not_depend_on_how_windows_arrive(tmp_path_factory, cuts, order
         )
         assert first["score"]["cells"] == second["score"]["cells"] and first["nearest"] == second["nearest"]
         assert np.abs(np.subtract(first["facts"], second["facts"])).max() <= 3
+
+
+def test_a_trend_that_cannot_be_read_prints_no_header(tmp_path, capsys):
+    assert main(["trend", "banks/pump7", "--trend", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and "there is no trend here" in printed.err
