@@ -178,7 +178,7 @@ def test_a_server_without_ranges_begins_again(fan, tmp_path):
 
 def test_a_download_that_stays_truncated_is_an_error_and_keeps_its_part(fan, tmp_path):
     fan.cut_after["dev_fan.zip"] = [2500] + [100] * 50
-    with pytest.raises(DownloadError, match=r"dev_fan\.zip: not fetched whole.*again"):
+    with pytest.raises(DownloadError, match=r"dev_fan\.zip: not fetched completely.*again"):
         download(2025, "dev", tmp_path, api=fan.api)
     assert (tmp_path / "dev_data" / "raw" / "dev_fan.zip.part").stat().st_size == 2000
     assert not (tmp_path / "dev_data" / "raw" / "fan").exists()
