@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import echobank
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "release"))
 import release
@@ -75,3 +77,10 @@ def test_the_commands_of_the_checklist_exist():
     assert re.findall(r"release/release\.py (\w+)", page) == ["check", "build"]
     for words in (["--help"], ["check", "--help"], ["build", "--help"], ["bill", "--help"]):
         subprocess.run([sys.executable, str(ROOT / "release/release.py"), *words], check=True, capture_output=True)
+
+
+def test_version_citation_recipe_and_changelog_agree():
+    version = echobank.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f'version: "{version}"' in (ROOT / "release" / "conda" / "recipe.yaml").read_text("utf-8")
+    assert re.search(rf"^## {re.escape(version)} - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
