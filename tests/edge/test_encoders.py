@@ -55,7 +55,7 @@ def test_eight_bits_are_smaller_and_say_what_they_lose(healthy, new, tmp_path, c
     assert main([*words, "--out", str(tmp_path / "int8.edge"), "--int8", "--check", checked]) in (0, 2)
     assert "--int8: rank correlation of the scores" in capsys.readouterr().out
     small, whole = ((tmp_path / name / "machine.onnx").stat().st_size for name in ("int8.edge", "whole.edge"))
-    assert small < 0.8 * whole
+    assert small < whole - 600_000  # bytes: the products of the encoder, not what resamples and finds odd bands
     assert [read_facts(tmp_path / name).int8 for name in ("int8.edge", "whole.edge")] == [True, False]
 
 
