@@ -75,9 +75,10 @@ def test_blocks_and_batches_change_nothing(metric, dimension, monkeypatch):
     queries[60:] = bank[40:50]
     whole = nearest(queries, bank, 5, metric)
     one = [nearest(queries[i : i + 1], bank, 5, metric) for i in range(len(queries))]
-    monkeypatch.setattr("echobank.detection.search._ROWS", 37)
+    for module in ("search", "band"):
+        monkeypatch.setattr(f"echobank.detection.{module}.ROWS", 37)
     monkeypatch.setattr("echobank.detection.search._QUERIES", 11)
-    monkeypatch.setattr("echobank.detection.search._KEPT", 0)
+    monkeypatch.setattr("echobank.detection.band._KEPT", 0)
     small = nearest(queries, bank, 5, metric)
     for part in (0, 1):
         assert np.array_equal(np.concatenate([x[part] for x in one]), whole[part])
