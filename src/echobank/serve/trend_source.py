@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, create_engine, select
+from sqlalchemy.exc import DBAPIError
 
-from echobank.errors import ConfigError, InputError
+from echobank.errors import InputError
 from echobank.machines.checkup.history import History, history_of
+from echobank.serve.database import address_of
 from echobank.serve.schema import SCHEMA, events, hours, machines, minutes, windows
 
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
 _TABLES = {"windows": (windows, "heard"), "minutes": (minutes, "begins"), "hours": (hours, "begins")}
 
 
@@ -24,12 +24,8 @@ def reading(url: str) -> Iterator[Connection]:
         ConfigError: Not the address of such a database.
         InputError: It cannot be reached, or has another schema.
     """
-    try:
-        address = make_url(url)
-        engine = create_engine(address.set(drivername=_DRIVERS[address.drivername]))
-    except (ArgumentError, NoSuchModuleError, KeyError) as error:
-        hint = "write sqlite:///FILE or postgresql://USER@HOST/NAME"
-        raise ConfigError("not the address of a database of the service", hint=hint) from error
+    address = address_of(url)
+    engine = create_engine(address)
     where = address.render_as_string(hide_password=True)
     try:
         with engine.connect() as connection:

@@ -5,7 +5,8 @@ import pytest
 from scipy.signal import butter, sosfilt
 
 from echobank.data.sound_facts import in_decibels, paired, sound_facts
-from echobank.machines.checkup.recording_chain import Sides, cause_of
+from echobank.machines.checkup.recording_chain import cause_of
+from echobank.machines.checkup.sound_change import Sides
 
 RATE = 16_000
 T = np.arange(5 * RATE) / RATE

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from echobank.machines.checkup.blocks import DAY, Blocks, independent_blocks
 from echobank.machines.checkup.chain_quantities import QUANTITIES
 from echobank.machines.checkup.hourly import Hours
-from echobank.machines.checkup.recording_chain import Cause, Sides, cause_of
+from echobank.machines.checkup.recording_chain import cause_of
 from echobank.machines.checkup.regimes import Shift, shifts_of
+from echobank.machines.checkup.sound_change import Cause, Sides
 
 Float64 = NDArray[np.float64]
 

@@ -5,61 +5,13 @@ channel sounds as the other one did. A machine does none of these: it changes in
 hears it too. Where levels cannot tell the two apart, that is said.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from echobank.data.sound_facts import CENTRES, NAMES, OTHER_THIRDS, THIRDS
+from echobank.data.sound_facts import CENTRES, OTHER_THIRDS, THIRDS
+from echobank.machines.checkup.sound_change import Cause, Sides
 
 Float64 = NDArray[np.float64]
-
-_AUDIBLE = -150.0  # dB of full scale; below there was no sound
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What a change of the sound most likely is.
-
-    Attributes:
-        kind: gain, lost_band, swapped, dropped, clipping, offset, hum, ageing, sound or unknown.
-        chain: Whether it is the recording chain, not the machine.
-        sentence: For people, without an end.
-        evidence: What it rests on.
-        next_step: What to do.
-        size: Decibels, where one number says it.
-    """
-
-    kind: str
-    chain: bool
-    sentence: str
-    evidence: tuple[str, ...]
-    next_step: str
-    size: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Means of the facts of the sound, dB, before and after a change, float64[F] each, and whether it came slowly."""
-
-    before: Float64
-    after: Float64
-    slow: bool
-
-    def moved(self, name: str) -> float:
-        """Return by how much a fact changed, dB; NaN where it was not taken."""
-        at = NAMES.index(name)
-        return float(self.after[at] - self.before[at])
-
-    @property
-    def bands(self) -> Float64:
-        """By how much each third octave changed, float64[30], dB; NaN where there is no sound on either side."""
-        return _difference(self.before[THIRDS], self.after[THIRDS])
-
-    @property
-    def other_bands(self) -> Float64:
-        """As `bands`, of the second channel."""
-        return _difference(self.before[OTHER_THIRDS], self.after[OTHER_THIRDS])
 
 
 def cause_of(sides: Sides) -> Cause:
@@ -92,9 +44,9 @@ def _swapped(sides: Sides) -> Cause | None:
 
 
 def _dropped(sides: Sides) -> Cause | None:
-    now, moved = sides.after[NAMES.index("dead")], sides.moved("dead")
-    if not (moved >= 6 and now > -50):
+    if not (risen := sides.risen("dead", above=-50)):
         return None
+    now, moved = risen
     return Cause(
         "dropped",
         True,
@@ -107,9 +59,9 @@ def _dropped(sides: Sides) -> Cause | None:
 
 
 def _clipping(sides: Sides) -> Cause | None:
-    now, moved = sides.after[NAMES.index("clipped")], sides.moved("clipped")
-    if not (moved >= 6 and now > -50):
+    if not (risen := sides.risen("clipped", above=-50)):
         return None
+    now, moved = risen
     return Cause(
         "clipping",
         True,
@@ -121,9 +73,9 @@ def _clipping(sides: Sides) -> Cause | None:
 
 
 def _offset(sides: Sides) -> Cause | None:
-    now, moved = sides.after[NAMES.index("offset")], sides.moved("offset")
-    if not (moved >= 6 and now > -60):
+    if not (risen := sides.risen("offset", above=-60)):
         return None
+    now, moved = risen
     return Cause(
         "offset",
         True,
@@ -263,11 +215,6 @@ def _sound(sides: Sides) -> Cause:
         tuple(filter(None, evidence)),
         "listen to what was recorded before and after, and look at the machine",
     )
-
-
-def _difference(before: Float64, after: Float64) -> Float64:
-    loud = (before > _AUDIBLE) & (after > _AUDIBLE)
-    return np.where(loud, after - before, np.nan)
 
 
 def _distance(one: Float64, two: Float64) -> float:
