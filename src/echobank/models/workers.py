@@ -5,17 +5,22 @@ This is the only place that changes a thread limit, and it puts back what it fou
 """
 
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, ParamSpec, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from echobank.cores import core_count
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_thread = local()
 _lock = Lock()
 _holders = 0  # contexts of `single_threaded` that are open, in whatever thread
 _limit: Any = None  # what puts the limits back when the last one closes
@@ -32,7 +37,26 @@ def start_workers(count: int = 0) -> ThreadPoolExecutor:
 
     The OpenMP limit belongs to the thread that sets it, so no other thread of the process notices.
     """
-    return ThreadPoolExecutor(worker_count(count), thread_name_prefix="echobank-worker", initializer=_start_worker)
+    return _Workers(worker_count(count), thread_name_prefix="echobank-worker")
+
+
+class _Workers(ThreadPoolExecutor):
+    """Threads that prepare themselves with their first task.
+
+    A failing initializer of a pool calls back while the pool is locked. A caller that submits under a lock of its own,
+    which its callback takes too, would then wait for ever; the failure of a task has no such lock around it.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Run a function in a prepared thread."""
+        return super().submit(_prepared, partial(fn, *args, **kwargs))
+
+
+def _prepared(task: Callable[[], T]) -> T:
+    if not getattr(_thread, "prepared", False):
+        _start_worker()
+        _thread.prepared = True
+    return task()
 
 
 @contextmanager
