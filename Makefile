@@ -33,7 +33,7 @@ serve-demo: install ## the service with synthetic machines, one of which develop
 	$(RUN) scripts/serve_demo.py --out $(DEMO)/serve
 
 test: install ## the whole test suite; it may skip only for the reasons that tests/ci/environments.toml gives
-	OMP_NUM_THREADS=1 ECHOBANK_TEST_ENVIRONMENT=$${ECHOBANK_TEST_ENVIRONMENT-clone} $(RUN) -m pytest -q -n auto
+	OMP_NUM_THREADS=1 ECHOBANK_TEST_ENVIRONMENT=$${ECHOBANK_TEST_ENVIRONMENT-clone} $(RUN) -m pytest -q -n auto --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
