@@ -56,7 +56,7 @@ ALLOWED = {
         *(f"serve/{name}.py" for name in ("course", "evidence_routes", "overview")),
     },
     "fastapi": {
-        *("serve/app.py", "serve/guarded.py", "serve/event_routes.py"),
+        *("serve/app.py", "serve/guarded.py", "serve/short_way.py", "serve/event_routes.py"),
         *("serve/machine_routes.py", "serve/service_routes.py", "serve/upload_routes.py"),
         *(
             f"serve/{name}_routes.py"

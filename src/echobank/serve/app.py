@@ -29,6 +29,7 @@ from echobank.serve.guard import Guard
 from echobank.serve.nursery import Nursery
 from echobank.serve.packages import PackageShelf
 from echobank.serve.service import Service
+from echobank.serve.short_way import ShortWay
 from echobank.version import __version__
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -71,7 +72,7 @@ def guarded(app: FastAPI, service: Service, hosts: frozenset[str], *, figures: b
     def limit(path: str) -> int:
         return large if path.endswith("/recordings") else _SMALL
 
-    return Guard(app, hosts | LOOPBACK, figures, limit)
+    return Guard(ShortWay(app), hosts | LOOPBACK, figures, limit)
 
 
 class Server(uvicorn.Server):

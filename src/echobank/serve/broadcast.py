@@ -3,11 +3,12 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, bindparam, func, select
 
 from echobank.serve.schema import messages
 
@@ -46,13 +47,22 @@ class Broadcast:
             self.last: int = connection.execute(select(func.max(messages.c.sequence))).scalar() or 0
         self._from = self.last
 
-    def catch_up(self, connection: Connection) -> None:
-        """Take over what was committed; for the writer."""
-        while fresh := _after(connection, self.last):
-            with self._gate:
-                self._recent.extend(fresh)
-                self._from = self._recent[0].sequence - 1 if len(self._recent) == _KEPT else self._from
-                self.last = fresh[-1].sequence
+    def catch_up(self, connection: Connection) -> Callable[[], None]:
+        """Read what the writer is about to commit, and return what tells it to those who wait once it is."""
+        fresh: deque[Announcement] = deque(maxlen=_KEPT)
+        last, full = self.last, True
+        while full and (page := _after(connection, last)):
+            fresh.extend(page)
+            last, full = page[-1].sequence, len(page) == _AT_ONCE
+        return partial(self._take, fresh)
+
+    def _take(self, fresh: Sequence[Announcement]) -> None:
+        if not fresh:
+            return
+        with self._gate:
+            self._recent.extend(fresh)
+            self._from = self._recent[0].sequence - 1 if len(self._recent) == _KEPT else self._from
+            self.last = fresh[-1].sequence
         self._wake()
 
     def close(self) -> None:
@@ -113,7 +123,14 @@ class Broadcast:
                 loop.call_soon_threadsafe(arrived.set)
 
 
+_NEWER = (  # made once, since making a statement costs more than running it
+    select(messages.c.sequence, messages.c.kind, messages.c.body)
+    .where(messages.c.sequence > bindparam("known"))
+    .order_by(messages.c.sequence)
+    .limit(_AT_ONCE)
+)
+
+
 def _after(connection: Connection, sequence: int) -> list[Announcement]:
-    columns = (messages.c.sequence, messages.c.kind, messages.c.body)
-    newer = select(*columns).where(messages.c.sequence > sequence).order_by(messages.c.sequence).limit(_AT_ONCE)
-    return [Announcement(row.sequence, row.kind, row.body) for row in connection.execute(newer)]
+    rows = connection.execute(_NEWER, {"known": sequence})
+    return [Announcement(row.sequence, row.kind, row.body) for row in rows]

@@ -14,6 +14,10 @@ from echobank.serve.schema import SCHEMA
 
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgresql+psycopg": "postgresql+psycopg"}
 _LOCKED_SECONDS = 30
+_POSTGRESQL: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "connect_args": {"prepare_threshold": None},  # a plan made while the tables were empty would be kept, and slow
+}
 _MIGRATING = 0x6563686F  # number of the advisory lock; two services that start together migrate one after the other
 
 
@@ -29,11 +33,14 @@ def open_database(url: str) -> Engine:
     """
     try:
         address = address_of(url)
-        engine = create_engine(address, pool_pre_ping=address.drivername != "sqlite")
+        options = {} if address.drivername == "sqlite" else _POSTGRESQL
+        engine = create_engine(address, **options)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError("not the address of a database", hint=_HINT) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
+    else:
+        engine.dialect.use_insertmanyvalues_wo_returning = True  # many rows in one statement; SQLite has no need of it
     where = address.render_as_string(hide_password=True)
     try:
         with engine.begin() as connection:

@@ -34,15 +34,22 @@ class GuardedRoute(APIRoute):
             raise TypeError(f"{self.path} names no scope")
 
         async def guarded(request: Request) -> Response:
-            try:
-                request.state.holder = holder_of(request, scope)
-                return await handle(request)
-            except EchobankError as error:
-                return refusal(error)
-            except (DataError, UnicodeError, OverflowError):  # a zero byte, half a surrogate pair, a giant number
-                return JSONResponse({"error": "a value that no database can hold"}, 422)
+            return await answer_or_refusal(request, scope, handle)
 
         return guarded
+
+
+async def answer_or_refusal(
+    request: Request, scope: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Return the answer to a request whose token allows it, and otherwise, or where it fails, what is wrong."""
+    try:
+        request.state.holder = holder_of(request, scope)
+        return await handle(request)
+    except EchobankError as error:
+        return refusal(error)
+    except (DataError, UnicodeError, OverflowError):  # a zero byte, half a surrogate pair, a giant number
+        return JSONResponse({"error": "a value that no database can hold"}, 422)
 
 
 def needs(scope: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ Each function here is a change for the writer: it takes a connection and does no
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
@@ -47,6 +48,23 @@ def enrol(connection: Connection, name: str, facts: Mapping[str, Any] | None = N
     return cast(int, connection.execute(wanted).scalar_one())
 
 
+@dataclass(frozen=True)
+class MessageBatch:
+    """Messages of one machine that came together.
+
+    Attributes:
+        messages: The messages, in order.
+        machine: Number of the machine.
+        revision: Revision of the bank that judged.
+        facts: Columns of `machines` that change with them.
+    """
+
+    messages: Sequence[Message]
+    machine: int
+    revision: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 def take_messages(
     connection: Connection,
     taken: Sequence[Message],
@@ -55,34 +73,54 @@ def take_messages(
     revision: int = 0,
     facts: Mapping[str, Any] | None = None,
 ) -> int:
-    """Store messages of one machine; those that are there already change nothing.
+    """Store messages of one machine and return how many were new; the arguments are the fields of `MessageBatch`."""
+    return take_all(connection, [MessageBatch(taken, machine, revision, facts or {})])
+
+
+def take_all(connection: Connection, heard: Sequence[MessageBatch]) -> int:
+    """Store messages with as few statements as one of them needs; those that are there already change nothing.
 
     Args:
         connection: Where.
-        taken: The messages, in order.
-        machine: Number of the machine.
-        revision: Revision of the bank that judged.
-        facts: Columns of `machines` that change with them.
+        heard: The messages, in the order in which they came.
 
     Returns:
         How many were new.
     """
     now = now_ms()
-    body = [_message_row(message, machine, now) for message in taken if not isinstance(message, Heartbeat)]
+    told = [(one, message) for one in heard for message in one.messages]
+    body = [_message_row(message, one.machine, now) for one, message in told if not isinstance(message, Heartbeat)]
     new = set(insert_new(connection, messages, body, returning="id"))
-    fresh = [message for message in taken if message.id in new]
-    windows_heard = [message for message in fresh if isinstance(message, Scored | Failed)]
-    insert_new(connection, windows, [_window_row(message, machine, now, revision) for message in windows_heard])
-    for message in fresh:
-        _follow(connection, message, machine, revision, now)
-    for beat in (message for message in taken if isinstance(message, Heartbeat)):
-        note_troubles(connection, machine, beat.troubles, to_ms(beat.time, now))
-    heard = max((to_ms(message.file_time, now) for message in windows_heard), default=None)
-    facts = facts or {}
-    if facts or heard is not None:
-        values = {f"new_{name}": value for name, value in facts.items()}
-        connection.execute(_machine_change(tuple(facts), heard is not None), {"number": machine, "at": heard, **values})
+    fresh = [(one, message) for one, message in told if message.id in new]
+    rows = [
+        _window_row(message, one.machine, now, one.revision)
+        for one, message in fresh
+        if isinstance(message, Scored | Failed)
+    ]
+    insert_new(connection, windows, rows)
+    for one, message in fresh:
+        _follow(connection, message, one.machine, one.revision, now)
+    for one, message in told:
+        if isinstance(message, Heartbeat):
+            note_troubles(connection, one.machine, message.troubles, to_ms(message.time, now))
+    _bring_up_to_date(connection, heard, rows)
     return len(fresh)
+
+
+def _bring_up_to_date(connection: Connection, heard: Sequence[MessageBatch], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store what is known of the machines: the facts that came last, and when a window was heard last."""
+    facts: dict[int, dict[str, Any]] = {}
+    for one in heard:
+        facts.setdefault(one.machine, {}).update(one.facts)
+    latest: dict[int, int] = {}
+    for row in rows:
+        latest[row["machine"]] = max(latest.get(row["machine"], row["heard"]), row["heard"])
+    for machine, known in facts.items():
+        if known or machine in latest:
+            change = {"number": machine, **{f"new_{name}": value for name, value in known.items()}}
+            if machine in latest:
+                change["at"] = latest[machine]
+            connection.execute(_machine_change(tuple(known), machine in latest), change)
 
 
 _SHOWN = ("file", "start", "seconds", "nearest", "nearest_start")

@@ -4,7 +4,7 @@ The answer is stored with the messages in one transaction, so a client that repe
 nothing is counted twice, also after the service was killed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, select
 from echobank.errors import InputError
 from echobank.machines.verdict import Verdict, plain
 from echobank.names import printable
-from echobank.serve.intake import enrol, insert_new, now_ms, take_messages
+from echobank.serve.intake import MessageBatch, enrol, insert_new, now_ms, take_all
 from echobank.serve.schema import clips, machines, receipts
 from echobank.watch.events import Message, Opened, WindowMessage
 from echobank.watch.rule import Judged, Rule, RuleState, advance
@@ -47,13 +47,30 @@ class Parcel:
     clip: Mapping[str, Any] | None = None
 
 
-_FOUND = (
-    select(machines.c.id, machines.c.rule, machines.c.paused_until, machines.c.muted_until)
-    .add_columns(receipts.c.digest, receipts.c.answer)
-    .outerjoin(receipts, and_(receipts.c.machine == machines.c.id, receipts.c.key == bindparam("key")))
-    .where(machines.c.name == bindparam("name"))
+_KNOWN = (
+    select(machines.c.id, machines.c.name, machines.c.rule, machines.c.paused_until, machines.c.muted_until)
+    .add_columns(receipts.c.key, receipts.c.digest, receipts.c.answer)
+    .outerjoin(
+        receipts, and_(receipts.c.machine == machines.c.id, receipts.c.key.in_(bindparam("keys", expanding=True)))
+    )
+    .where(machines.c.name.in_(bindparam("names", expanding=True)))
 )
 _RECEIPT = receipts.insert()
+
+
+@dataclass
+class _Reached:
+    """A machine as the parcels before have left it.
+
+    Attributes:
+        row: Its row of `machines`.
+        state: State of its rule.
+        answers: Key to the hash and the answer of what was sent with it.
+    """
+
+    row: Row[Any]
+    state: RuleState
+    answers: dict[str, tuple[str, dict[str, Any]]]
 
 
 def settled(connection: Connection, name: str, key: str, digest: str) -> dict[str, Any] | None:
@@ -62,45 +79,75 @@ def settled(connection: Connection, name: str, key: str, digest: str) -> dict[st
     Raises:
         InputError: The key came with something else.
     """
-    row = connection.execute(_FOUND, {"name": name, "key": key}).first()
-    return None if row is None else _answer_before(row, key, digest)
+    known = _reached(connection, [name], [key])
+    return _answer_before(known[name], key, digest) if name in known else None
 
 
-def settle(connection: Connection, parcel: Parcel) -> dict[str, Any]:
-    """Store what was sent and return the answer; a machine that is not known yet is made. For the writer.
+def settle(connection: Connection, parcels: Sequence[Parcel]) -> list[dict[str, Any]]:
+    """Store what was sent and return the answers; a machine that is not known yet is made. For the writer.
+
+    Args:
+        connection: Where.
+        parcels: What was sent, in order; many cost little more than one.
 
     Raises:
         InputError: As `settled`.
     """
-    wanted = {"name": parcel.name, "key": parcel.key}
-    row = connection.execute(_FOUND, wanted).first()
-    if row is None:
-        enrol(connection, parcel.name)
-        row = connection.execute(_FOUND, wanted).one()
-    before = _answer_before(row, parcel.key, parcel.digest)
-    if before is not None:
-        return before
-    at = now_ms()
-    rest = resting(row, at)
-    state = RuleState.from_values(row.rule) if row.rule else RuleState()
-    state, told = advance(parcel.rule, state, _windows(parcel, rest), parcel.name, _iso(at))
-    told = _with_clip(told, parcel)
-    if parcel.clip is not None:
-        insert_new(connection, clips, [parcel.clip])
-    facts = {"rule": state.to_values(), "threshold": parcel.rule.threshold, "revision": parcel.revision}
-    take_messages(connection, told, row.id, revision=parcel.revision, facts=facts)
-    answer = _answer(parcel, state, told)
-    kept = {"machine": row.id, "key": parcel.key, "digest": parcel.digest}
-    connection.execute(_RECEIPT, {**kept, "at": at, "answer": answer})
+    names, keys = {parcel.name for parcel in parcels}, [parcel.key for parcel in parcels]
+    known = _reached(connection, names, keys)
+    if missing := names - known.keys():
+        for name in sorted(missing):
+            enrol(connection, name)
+        known = _reached(connection, names, keys)
+    at, heard, fresh = now_ms(), list[MessageBatch](), list[dict[str, Any]]()
+    answers = []
+    for parcel in parcels:
+        machine = known[parcel.name]
+        answer = _answer_before(machine, parcel.key, parcel.digest)
+        if answer is None:
+            told, answer = _advanced(machine, parcel, at)
+            heard.append(told)
+            kept = {"machine": told.machine, "key": parcel.key, "digest": parcel.digest}
+            fresh.append({**kept, "at": at, "answer": answer})
+        answers.append(answer)
+    insert_new(connection, clips, [parcel.clip for parcel in parcels if parcel.clip is not None])
+    if fresh:
+        take_all(connection, heard)
+        connection.execute(_RECEIPT, fresh)
+    return answers
+
+
+def _reached(connection: Connection, names: Collection[str], keys: Collection[str]) -> dict[str, _Reached]:
+    """Return the machines that are known, by name, with the answers that some keys got before."""
+    known: dict[str, _Reached] = {}
+    for row in connection.execute(_KNOWN, {"names": list(names), "keys": list(keys)}):
+        machine = known.get(row.name)
+        if machine is None:
+            state = RuleState.from_values(row.rule) if row.rule else RuleState()
+            machine = known[row.name] = _Reached(row, state, {})
+        if row.key is not None:
+            machine.answers[row.key] = row.digest, row.answer
+    return known
+
+
+def _answer_before(machine: _Reached, key: str, digest: str) -> dict[str, Any] | None:
+    if key not in machine.answers:
+        return None
+    known, answer = machine.answers[key]
+    if known != digest:
+        raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
     return answer
 
 
-def _answer_before(row: Row[Any], key: str, digest: str) -> dict[str, Any] | None:
-    if row.digest is None:
-        return None
-    if row.digest != digest:
-        raise InputError("this idempotency key was used for something else", value=key, hint="use a new key")
-    return dict(row.answer)
+def _advanced(machine: _Reached, parcel: Parcel, at: int) -> tuple[MessageBatch, dict[str, Any]]:
+    """Return what is to be stored of a parcel, and its answer; the machine is left as the next one finds it."""
+    row, rest = machine.row, resting(machine.row, at)
+    machine.state, told = advance(parcel.rule, machine.state, _windows(parcel, rest), parcel.name, _iso(at))
+    told = _with_clip(told, parcel)
+    facts = {"rule": machine.state.to_values(), "threshold": parcel.rule.threshold, "revision": parcel.revision}
+    answer = _answer(parcel, machine.state, told)
+    machine.answers[parcel.key] = parcel.digest, answer
+    return MessageBatch(told, row.id, parcel.revision, facts), answer
 
 
 def resting(machine: Any, at: int) -> str:
@@ -140,8 +187,9 @@ def _answer(parcel: Parcel, state: RuleState, told: Sequence[Message]) -> dict[s
 
 
 def _printable(verdict: Verdict) -> Verdict:
-    file, nearest, error = map(printable, (verdict.file, verdict.nearest, verdict.error))
-    return replace(verdict, file=file, nearest=nearest, error=error)
+    sent = verdict.file, verdict.nearest, verdict.error
+    file, nearest, error = called = tuple(map(printable, sent))
+    return verdict if called == sent else replace(verdict, file=file, nearest=nearest, error=error)
 
 
 def _iso(ms: int) -> str:

@@ -60,7 +60,7 @@ class Service:
             raise
         self.couriers: list[Courier] = []
         self.broadcast = Broadcast(self.engine)
-        self.writer = Writer(self.engine, committed=self.broadcast.catch_up)
+        self.writer = Writer(self.engine, witness=self.broadcast.catch_up)
         self.store = ClipStore(settings, self.writer)
         self.access = Access(self.engine, settings.required)
         self.scoring = ScoringQueue(settings.depth)
@@ -217,7 +217,7 @@ class Service:
             revision=judgement.revision,
             clip=clip,
         )
-        answer = self.writer.run(partial(settle, parcel=parcel))
+        answer = self.writer.submit_item(settle, parcel).result()
         if odd and answer["event"]:
             with suppress(EchobankError):  # the event is stored; only muting it until it changes would miss this sound
                 machine.remember(answer["event"], judgement)

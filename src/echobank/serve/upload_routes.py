@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
@@ -29,11 +29,13 @@ router = APIRouter(route_class=GuardedRoute)
 _BLOCK = 1 << 20
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _FULL = (28, 122)  # ENOSPC, EDQUOT
+_FINITE = ConfigDict(allow_inf_nan=False)  # JSON has no others, and a threshold that is not a number judges nothing
 
 
 class PostedVerdict(BaseModel):
     """A verdict that was made elsewhere; the fields of `Verdict`."""
 
+    model_config = _FINITE
     file: str = Field(max_length=1000)
     start: float | None = None
     seconds: float | None = None
@@ -51,6 +53,7 @@ class PostedVerdict(BaseModel):
 class PostedVerdicts(BaseModel):
     """Verdicts on one recording, and the score above which a window is anomalous."""
 
+    model_config = _FINITE
     threshold: float | None = None
     heard: str | None = Field(None, max_length=40, description="when it was recorded, ISO 8601 with a zone")
     verdicts: list[PostedVerdict] = Field(min_length=1, max_length=10_000)
@@ -95,18 +98,34 @@ async def post_verdicts(
 
     A machine that is not known yet is made where the request has a threshold.
     """
-    service = service_of(request)
+    return await take_verdicts(service_of(request), machine, body, idempotency_key)
+
+
+async def take_verdicts(service: Service, machine: str, body: PostedVerdicts, key: str | None) -> dict[str, Any]:
+    """Store verdicts that were made elsewhere and return the answer.
+
+    Args:
+        service: The service.
+        machine: Name of the machine.
+        body: What was sent.
+        key: Idempotency key; the hash of what was sent where there is none.
+
+    Raises:
+        MissingError: The machine is not known, and there is no threshold.
+        InputError: An impossible key or time, or a key that was used for something else.
+        BusyError: Too much is under way.
+        FullError: The disk is full.
+    """
     service.require_space(0)
     digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
-    key = _key(idempotency_key or digest)
     hosted = service.machines.get(machine)
     threshold = body.threshold if body.threshold is not None else hosted.in_force.threshold if hosted else None
     if threshold is None:
         raise MissingError("no machine of this name has a bank here", value=machine)
-    verdicts = tuple(Verdict(**verdict.model_dump()) for verdict in body.verdicts)
+    verdicts = tuple(Verdict(**dict(verdict)) for verdict in body.verdicts)
     parcel = Parcel(
         name=printable(machine),
-        key=key,
+        key=_key(key or digest),
         digest=digest,
         heard=_when(body.heard or ""),
         verdicts=verdicts,
@@ -114,7 +133,7 @@ async def post_verdicts(
         rule=Rule(service.settings.k, service.settings.n, threshold, threshold),
         revision=revision_of(hosted.in_force.bank) if hosted else 0,
     )
-    return await asyncio.wrap_future(service.writer.submit(partial(settle, parcel=parcel)))
+    return await service.writer.stored(settle, parcel)
 
 
 async def store_body(request: Request, path: Path, service: Service) -> tuple[str, str]:

@@ -3,11 +3,14 @@
 One writer is why SQLite is never locked, and why the numbers of messages are in the order in which they are seen.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -16,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from echobank.errors import EchobankError, OutputError
 
 T = TypeVar("T")
+U = TypeVar("U")
 _TOGETHER = 256
 _FULL = ("database or disk is full", "no space left", "could not extend file", "disk i/o error")
 
@@ -28,20 +32,39 @@ class FullError(OutputError):
     """The disk or the quota is full; what is stored can still be read."""
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """Something to be stored.
+
+    Attributes:
+        store: Stores it and others that wait for the same; returns a result for each.
+        item: What it is.
+        future: Done once it is committed; of a thread, or of a loop.
+    """
+
+    store: Callable[[Connection, list[Any]], list[Any]]
+    item: Any
+    future: "Future[Any] | asyncio.Future[Any]"
+
+
 class Writer:
     """Runs changes in order, many per transaction.
 
     Args:
         engine: The database.
         depth: Changes that may wait.
-        committed: Called with a connection after each commit.
+        witness: Called with the connection before each commit; what it returns is called after it.
     """
 
     def __init__(
-        self, engine: Engine, *, depth: int = 2048, committed: Callable[[Connection], None] = lambda _: None
+        self,
+        engine: Engine,
+        *,
+        depth: int = 2048,
+        witness: Callable[[Connection], Callable[[], None]] = lambda _: lambda: None,
     ) -> None:
-        self._engine, self._committed = engine, committed
-        self._waiting: queue.Queue[tuple[Callable[[Connection], Any], Future[Any]] | None] = queue.Queue(depth)
+        self._engine, self._witness = engine, witness
+        self._waiting: queue.Queue[_Waiting | None] = queue.Queue(depth)
         self._closed = False
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer")
@@ -61,15 +84,33 @@ class Writer:
         Raises:
             BusyError: Too many changes are waiting, or the service stops.
         """
+        return self.submit_item(_one_by_one, change)
+
+    def submit_item(self, store: Callable[[Connection, list[U]], list[T]], item: U) -> "Future[T]":
+        """Have something stored, together with what waits for the same function.
+
+        Args:
+            store: Stores items, in order, and returns a result for each; as a change, it may be called again.
+            item: The item.
+
+        Raises:
+            BusyError: As `submit`.
+        """
         future: Future[T] = Future()
-        with self._gate:  # so that nothing comes after the end
-            if self._closed:
-                raise BusyError("the service is stopping")
-            try:
-                self._waiting.put_nowait((change, future))
-            except queue.Full:
-                raise BusyError("too many changes wait", value=self._waiting.maxsize, hint="try again") from None
+        self._put(_Waiting(store, item, future))
         return future
+
+    async def stored(self, store: Callable[[Connection, list[U]], list[T]], item: U) -> T:
+        """Have something stored as by `submit_item`, and return its result; one call wakes all who wait for a commit.
+
+        Raises:
+            BusyError: As `submit`.
+            FullError: As `run`.
+            OutputError: As `run`.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(_Waiting(store, item, future))
+        return await future
 
     def run(self, change: Callable[[Connection], T]) -> T:
         """Have a change made and return its result once it is committed.
@@ -89,6 +130,15 @@ class Writer:
                 threading.Thread(target=self._waiting.put, args=(None,)).start()  # the queue may be full
         self._thread.join()
 
+    def _put(self, waiting: _Waiting) -> None:
+        with self._gate:  # so that nothing comes after the end
+            if self._closed:
+                raise BusyError("the service is stopping")
+            try:
+                self._waiting.put_nowait(waiting)
+            except queue.Full:
+                raise BusyError("too many changes wait", value=self._waiting.maxsize, hint="try again") from None
+
     def _run(self) -> None:
         ended = False
         while not ended:
@@ -104,32 +154,59 @@ class Writer:
                     break
             ended = item is None
             self._make(batch)
-            if batch:
-                self._tell()
 
-    def _tell(self) -> None:
-        with suppress(DBAPIError), self._engine.connect() as connection:  # the next commit tells what this one did
-            self._committed(connection)
-
-    def _make(self, batch: list[tuple[Callable[[Connection], Any], "Future[Any]"]]) -> None:
+    def _make(self, batch: list[_Waiting]) -> None:
         """Commit changes together; where one fails, each by itself, so that the others do not suffer."""
         if not batch:
             return
         try:
-            results = self._commit([change for change, _ in batch])
+            results = self._commit(batch)
         except Exception as error:
             if len(batch) == 1:
-                batch[0][1].set_exception(_readable(error))
+                _deliver(batch, [_readable(error)])
             else:
                 for alone in batch:
                     self._make([alone])
             return
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
+        _deliver(batch, results)
 
-    def _commit(self, changes: list[Callable[[Connection], Any]]) -> list[Any]:
+    def _commit(self, batch: list[_Waiting]) -> list[Any]:
+        results = list[Any]()
         with self._engine.begin() as connection:
-            return [change(connection) for change in changes]
+            for store, alike in groupby(batch, key=lambda waiting: waiting.store):
+                results += store(connection, [waiting.item for waiting in alike])
+            tell = self._witness(connection)
+        tell()
+        return results
+
+
+def _one_by_one(connection: Connection, changes: list[Callable[[Connection], T]]) -> list[T]:
+    return [change(connection) for change in changes]
+
+
+def _deliver(batch: list[_Waiting], outcomes: list[Any]) -> None:
+    """Hand over results or errors: a thread's at once, those of a loop in one call."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(waiting.future, asyncio.Future):
+            loops.setdefault(waiting.future.get_loop(), []).append((waiting.future, outcome))
+        elif isinstance(outcome, Exception):
+            waiting.future.set_exception(outcome)
+        else:
+            waiting.future.set_result(outcome)
+    for loop, pairs in loops.items():
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(_wake, pairs)
+
+
+def _wake(pairs: list[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for future, outcome in pairs:
+        if future.done():  # the client is gone
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _readable(error: Exception) -> Exception:
