@@ -7,6 +7,7 @@ RUN    := $(BIN)/python
 BENCH  ?= beats_speed pipeline backends encoders
 
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # the tests start some hundred programs, which would all compile the package again
 .PHONY: help install demo serve-demo test check lint types docs bench clean
 
 help: ## print this help

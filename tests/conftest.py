@@ -15,6 +15,13 @@ def pytest_configure(config):
         config.pluginmanager.register(Strict(name, read_environment(name)), "echobank-environment")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return the workers of `-n auto`: two more than cores, since half of the time is waiting for other programs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores, cores + 2)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     for marker in item.iter_markers("needs"):
