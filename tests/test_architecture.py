@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ import echobank
 
 ROOT = Path(echobank.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-TREES = {file: ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in FILES}
 
 # Lowest first; a room may import itself and rooms of lower rank, and those of one rank leave each other alone.
 RANKS = (
@@ -76,6 +76,11 @@ HEADER = "detection/header.py"
 HEADER_WORDS = {"made_by", "self_scores", "false_alarm_rate", "max_rows", "state_scores", "dropped"}
 
 
+@cache  # each worker reads what its tests ask for, and nothing while tests are collected
+def tree_of(file):
+    return ast.parse((ROOT / file).read_text(encoding="utf-8"))
+
+
 def room_of(file):
     """Return the room of a file, relative to the package."""
     return TOP.get(file.as_posix(), file.parts[0] if len(file.parts) > 1 else "")
@@ -83,7 +88,7 @@ def room_of(file):
 
 def imported(file, *, top_only=False):
     """Yield (line, dotted name) of everything that a module imports; names of the package begin with `echobank`."""
-    nodes = _at_the_top(TREES[file].body) if top_only else ast.walk(TREES[file])
+    nodes = _at_the_top(tree_of(file).body) if top_only else ast.walk(tree_of(file))
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -133,7 +138,7 @@ def test_no_two_modules_have_one_name():
 def test_no_two_classes_have_one_name():
     classes = Counter(
         node.name
-        for tree in TREES.values()
+        for tree in map(tree_of, FILES)
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
@@ -154,7 +159,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(file):
 @pytest.mark.parametrize("file", [file for file in FILES if file.as_posix() != HEADER], ids=str)
 def test_only_the_header_reads_headers_by_string_keys(file):
     """Neither `x["made_by"]` nor `x.get("made_by")`, nor a subscript of what is called a header of a bank."""
-    for node in ast.walk(TREES[file]):
+    for node in ast.walk(tree_of(file)):
         key = None
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             key = node.slice.value
@@ -169,7 +174,7 @@ def test_only_the_header_reads_headers_by_string_keys(file):
 
 @pytest.mark.parametrize("file", [file for file in FILES if room_of(file) != "cli"], ids=str)
 def test_nothing_below_the_command_line_prints(file):
-    for node in ast.walk(TREES[file]):
+    for node in ast.walk(tree_of(file)):
         printed = isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write")
         assert not printed, f"{file}:{node.lineno} prints"
 
