@@ -142,6 +142,7 @@ def _answer_before(machine: _Reached, key: str, digest: str) -> dict[str, Any] |
 def _advanced(machine: _Reached, parcel: Parcel, at: int) -> tuple[MessageBatch, dict[str, Any]]:
     """Return what is to be stored of a parcel, and its answer; the machine is left as the next one finds it."""
     row, rest = machine.row, resting(machine.row, at)
+    parcel = replace(parcel, verdicts=tuple(map(_printable, parcel.verdicts)))
     machine.state, told = advance(parcel.rule, machine.state, _windows(parcel, rest), parcel.name, _iso(at))
     told = _with_clip(told, parcel)
     facts = {"rule": machine.state.to_values(), "threshold": parcel.rule.threshold, "revision": parcel.revision}
@@ -160,7 +161,7 @@ def resting(machine: Any, at: int) -> str:
 def _windows(parcel: Parcel, rest: str) -> list[Judged]:
     pairs = zip(parcel.verdicts, parcel.nuisances, strict=True)
     return [
-        Judged(_printable(verdict), f"upload {parcel.key}|{number}", parcel.heard, rest, nuisance)
+        Judged(verdict, f"upload {parcel.key}|{number}", parcel.heard, rest, nuisance)
         for number, (verdict, nuisance) in enumerate(pairs)
     ]
 
@@ -177,7 +178,7 @@ def _answer(parcel: Parcel, state: RuleState, told: Sequence[Message]) -> dict[s
     return {
         "machine": parcel.name,
         "key": parcel.key,
-        "verdicts": [plain(_printable(verdict)) for verdict in parcel.verdicts],
+        "verdicts": [plain(verdict) for verdict in parcel.verdicts],
         "threshold": parcel.rule.threshold,
         "anomalous": sum(verdict.decision or 0 for verdict in parcel.verdicts),
         "event": state.event.id if state.event else None,

@@ -64,7 +64,8 @@ class Writer:
         witness: Callable[[Connection], Callable[[], None]] = lambda _: lambda: None,
     ) -> None:
         self._engine, self._witness = engine, witness
-        self._waiting: queue.Queue[_Waiting | None] = queue.Queue(depth)
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._depth = depth
         self._closed = False
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="writer")
@@ -127,17 +128,16 @@ class Writer:
         with self._gate:
             if not self._closed:
                 self._closed = True
-                threading.Thread(target=self._waiting.put, args=(None,)).start()  # the queue may be full
+                self._waiting.put(None)
         self._thread.join()
 
     def _put(self, waiting: _Waiting) -> None:
         with self._gate:  # so that nothing comes after the end
             if self._closed:
                 raise BusyError("the service is stopping")
-            try:
-                self._waiting.put_nowait(waiting)
-            except queue.Full:
-                raise BusyError("too many changes wait", value=self._waiting.maxsize, hint="try again") from None
+            if self._waiting.qsize() >= self._depth:
+                raise BusyError("too many changes wait", value=self._depth, hint="try again")
+            self._waiting.put(waiting)
 
     def _run(self) -> None:
         ended = False
