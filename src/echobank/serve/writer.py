@@ -6,6 +6,7 @@ One writer is why SQLite is never locked, and why the numbers of messages are in
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -21,6 +22,7 @@ from echobank.errors import EchobankError, OutputError
 T = TypeVar("T")
 U = TypeVar("U")
 _TOGETHER = 256
+_GATHER_SECONDS = 0.0003  # a commit takes longer than that on any disk
 _FULL = ("database or disk is full", "no space left", "could not extend file", "disk i/o error")
 
 
@@ -140,10 +142,12 @@ class Writer:
             self._waiting.put(waiting)
 
     def _run(self) -> None:
-        ended = False
+        ended, together = False, 0
         while not ended:
             batch = []
             item = self._waiting.get()
+            if together > 1:
+                time.sleep(_GATHER_SECONDS)  # most who waited for the last commit are about to come again
             while item is not None:
                 batch.append(item)
                 if len(batch) == _TOGETHER:
@@ -154,6 +158,7 @@ class Writer:
                     break
             ended = item is None
             self._make(batch)
+            together = len(batch)
 
     def _make(self, batch: list[_Waiting]) -> None:
         """Commit changes together; where one fails, each by itself, so that the others do not suffer."""
