@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from echobank.errors import InputError
 from echobank.machines.verdict import Verdict
@@ -88,6 +88,22 @@ def test_a_key_that_comes_again_with_something_else_is_refused_within_one_commit
         settle(connection, [parcel("pump", "last", [1.0])])
         assert settled(connection, "pump", "last", "hash of last")["anomalous"] == 0
         assert settled(connection, "fan", "last", "hash of last") is None
+
+
+def test_many_parcels_of_many_machines_take_as_many_statements_as_one(engine):
+    def sent(key, many):
+        return [parcel(f"m{i}", f"{key}{i}", [1.0, 1.0]) for i in range(many)]
+
+    counts = []
+    with engine.begin() as connection:
+        settle(connection, sent("first", 20))
+        event.listen(connection, "before_cursor_execute", lambda *_: counts.append(counts.pop() + 1))
+        totals = []
+        for key, many in (("one", 1), ("twenty", 20)):
+            counts[:] = [0]
+            settle(connection, sent(key, many))
+            totals += counts
+    assert totals == [5, 5]
 
 
 def test_a_key_is_of_one_machine(engine):

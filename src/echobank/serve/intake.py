@@ -115,12 +115,14 @@ def _bring_up_to_date(connection: Connection, heard: Sequence[MessageBatch], row
     latest: dict[int, int] = {}
     for row in rows:
         latest[row["machine"]] = max(latest.get(row["machine"], row["heard"]), row["heard"])
+    changes: dict[tuple[tuple[str, ...], bool], list[dict[str, Any]]] = {}
     for machine, known in facts.items():
         if known or machine in latest:
-            change = {"number": machine, **{f"new_{name}": value for name, value in known.items()}}
-            if machine in latest:
-                change["at"] = latest[machine]
-            connection.execute(_machine_change(tuple(known), machine in latest), change)
+            change = {"number": machine, "at": latest.get(machine)}
+            change |= {f"new_{name}": value for name, value in known.items()}
+            changes.setdefault((tuple(known), machine in latest), []).append(change)
+    for (names, was_heard), rows_of_change in changes.items():
+        connection.execute(_machine_change(names, was_heard), rows_of_change)
 
 
 _SHOWN = ("file", "start", "seconds", "nearest", "nearest_start")

@@ -99,7 +99,7 @@ def settle(connection: Connection, parcels: Sequence[Parcel]) -> list[dict[str, 
         for name in sorted(missing):
             enrol(connection, name)
         known = _reached(connection, names, keys)
-    at, heard, fresh = now_ms(), list[MessageBatch](), list[dict[str, Any]]()
+    at, heard, fresh, sounds = now_ms(), list[MessageBatch](), list[dict[str, Any]](), list[Mapping[str, Any]]()
     answers = []
     for parcel in parcels:
         machine = known[parcel.name]
@@ -109,8 +109,9 @@ def settle(connection: Connection, parcels: Sequence[Parcel]) -> list[dict[str, 
             heard.append(told)
             kept = {"machine": told.machine, "key": parcel.key, "digest": parcel.digest}
             fresh.append({**kept, "at": at, "answer": answer})
+            sounds += [parcel.clip] if parcel.clip is not None else []
         answers.append(answer)
-    insert_new(connection, clips, [parcel.clip for parcel in parcels if parcel.clip is not None])
+    insert_new(connection, clips, sounds)
     if fresh:
         take_all(connection, heard)
         connection.execute(_RECEIPT, fresh)

@@ -83,7 +83,7 @@ async def login(body: Login, request: Request, response: Response) -> dict[str, 
         raise NotAllowedError(401, "a token is needed")
     ends = now_ms() + LOGIN_FOR
     make = partial(make_token, name=holder.name, scopes=holder.scopes, ends=ends, parent=holder.token)
-    cookie = await asyncio.wrap_future(service.writer.submit(make))
+    cookie = await service.writer.made(make)
     # Behind a proxy the request comes as http; where the page came from, the browser says itself.
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     response.set_cookie(COOKIE, cookie, max_age=LOGIN_FOR // 1000, httponly=True, samesite="strict", secure=secure)

@@ -40,13 +40,14 @@ class ShortWay:
             await self._app(scope, receive, send)
             return
         machine = found[1]
-        request = Request({**scope, "app": self._app}, receive)
+        request, read = Request({**scope, "app": self._app}, receive), list[bytes]()
 
         async def store(request: Request) -> Response:
+            if not request.headers.get("content-type", "").startswith("application/json"):
+                raise _OutOfOrderError
+            read.append(await request.body())
             try:
-                if not request.headers.get("content-type", "").startswith("application/json"):
-                    raise _OutOfOrderError
-                body = PostedVerdicts.model_validate_json(await request.body())
+                body = PostedVerdicts.model_validate_json(read[0])
             except ValidationError:
                 raise _OutOfOrderError from None
             key = request.headers.get("idempotency-key")
@@ -55,16 +56,15 @@ class ShortWay:
         try:
             response = await answer_or_refusal(request, "upload", store)
         except _OutOfOrderError:
-            await self._app(scope, _again(request, receive), send)
+            await self._app(scope, _again(read, receive), send)
         except ClientDisconnect:
             return
         else:
             await response(scope, receive, send)
 
 
-def _again(request: Request, receive: Receive) -> Receive:
+def _again(read: list[bytes], receive: Receive) -> Receive:
     """Return a `receive` that gives the body that was read already, if it was, and then what comes."""
-    read = [request._body] if hasattr(request, "_body") else []
 
     async def receiving() -> Message:
         return {"type": "http.request", "body": read.pop(), "more_body": False} if read else await receive()
